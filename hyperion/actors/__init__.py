@@ -1,0 +1,1 @@
+"""The actors: supervision, and one module for each kind of process."""

@@ -1,0 +1,189 @@
+"""Connections to Postgres, and the one place where the driver's errors become ours."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from hyperion.errors import CommitUncertain, DatabaseUnavailable
+
+if TYPE_CHECKING:
+    from asyncpg.pool import Pool, PoolConnectionProxy
+
+    Record = asyncpg.Record
+    type_Pool = Pool[asyncpg.Record]
+    Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+else:
+    Record = asyncpg.Record
+    Connection = asyncpg.Connection
+
+# What Postgres or the network says when the statement is not at fault.
+_AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.QueryCanceledError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Raise DatabaseUnavailable in place of the driver's errors that mean so."""
+    try:
+        yield
+    except _AWAY as error:
+        raise DatabaseUnavailable(f"{type(error).__name__}: {error}".rstrip(": ")) from error
+
+
+class _PooledConnection(asyncpg.Connection):  # type: ignore[type-arg]
+    def get_reset_query(self) -> str:
+        # Session state is only ever kept on connections outside the pool; a reset would cost a
+        # round trip a query.
+        return ""
+
+
+class Database:
+    """A small pool of connections that fills on demand and survives the database going away.
+
+    Every method raises DatabaseUnavailable when Postgres is away or does not answer in time.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str,
+        max_connections: int = 4,
+        connect_timeout_s: float = 2.0,
+        query_timeout_s: float = 30.0,
+        generic_plans: bool = False,
+    ) -> None:
+        self._url = url
+        self._max_connections = max_connections
+        self._connect_timeout_s = connect_timeout_s
+        self._query_timeout_s = query_timeout_s
+        self._server_settings = {
+            "application_name": f"hyperion {name}"[:63],
+            "jit": "off",
+            "lock_timeout": "10s",
+            "idle_in_transaction_session_timeout": "15s",
+            "statement_timeout": str(int(query_timeout_s * 1000)),
+            "tcp_keepalives_idle": "10",
+            "tcp_keepalives_interval": "5",
+            "tcp_keepalives_count": "3",
+        }
+        if generic_plans:
+            self._server_settings["plan_cache_mode"] = "force_generic_plan"
+        self._pool: type_Pool | None = None
+        self._opening = asyncio.Lock()
+
+    async def __aenter__(self) -> "Database":
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close every connection; those in use get a second to come home. May be called twice."""
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        try:
+            await asyncio.wait_for(pool.close(), timeout=1)
+        except (TimeoutError, *_AWAY):
+            pool.terminate()
+
+    async def connect(self) -> "Connection":
+        """Open a connection outside the pool, for session state: LISTEN, advisory locks."""
+        with translated_errors():
+            return await asyncpg.connect(
+                self._url,
+                timeout=self._connect_timeout_s,
+                command_timeout=self._query_timeout_s,
+                server_settings=self._server_settings,
+            )
+
+    @asynccontextmanager
+    async def connection(self, *, timeout_s: float | None = None) -> AsyncIterator["Connection"]:
+        """Borrow a connection. Driver errors inside the block are translated too."""
+        with translated_errors():
+            pool = self._pool or await self._open()
+            async with pool.acquire(timeout=timeout_s or self._connect_timeout_s * 2) as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator["Connection"]:
+        """Run the block in a transaction; short, and awaiting nothing but the database.
+
+        Raises CommitUncertain where the connection is lost while the commit is under way.
+        """
+        async with self.connection() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                yield connection
+            except BaseException:
+                if not connection.is_closed():
+                    await transaction.rollback()
+                raise
+            try:
+                await transaction.commit()
+            except _AWAY as error:
+                raise CommitUncertain(f"{type(error).__name__} while committing") from error
+
+    async def fetch(self, query: str, *args: Any, timeout_s: float | None = None) -> list[Record]:
+        """Run one statement on a borrowed connection; return its rows."""
+        async with self.connection(timeout_s=timeout_s) as connection:
+            return await connection.fetch(query, *args, timeout=timeout_s)
+
+    async def fetch_row(self, query: str, *args: Any, timeout_s: float | None = None) -> Record | None:
+        """Run one statement; return its first row, or None."""
+        async with self.connection(timeout_s=timeout_s) as connection:
+            return await connection.fetchrow(query, *args, timeout=timeout_s)
+
+    async def fetch_value(self, query: str, *args: Any, timeout_s: float | None = None) -> Any:
+        """Run one statement; return the first column of its first row, or None."""
+        async with self.connection(timeout_s=timeout_s) as connection:
+            return await connection.fetchval(query, *args, timeout=timeout_s)
+
+    async def execute(self, query: str, *args: Any, timeout_s: float | None = None) -> str:
+        """Run one statement; return its command tag, say `DELETE 3`."""
+        async with self.connection(timeout_s=timeout_s) as connection:
+            return str(await connection.execute(query, *args, timeout=timeout_s))
+
+    async def _open(self) -> "type_Pool":
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await asyncpg.create_pool(
+                    self._url,
+                    min_size=0,
+                    max_size=self._max_connections,
+                    max_inactive_connection_lifetime=60,
+                    timeout=self._connect_timeout_s,
+                    command_timeout=self._query_timeout_s,
+                    connection_class=_PooledConnection,
+                    server_settings=self._server_settings,
+                )
+            return self._pool
+
+
+def affected(command_tag: str) -> int:
+    """Return how many rows a command tag such as `DELETE 3` speaks of."""
+    return int(command_tag.rpartition(" ")[2])
+
+
+def first_ids(records: Sequence[Record]) -> list[Any]:
+    """Return the first column of every row."""
+    return [record[0] for record in records]

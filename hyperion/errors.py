@@ -1,0 +1,71 @@
+"""Every error that Hyperion raises on purpose, drawn as one tree.
+
+HyperionError
+├── BadConfiguration      settings that cannot be used; carries every fault
+├── DatabaseUnavailable   Postgres is away, refuses or does not answer in time
+│   └── CommitUncertain   the connection was lost while a commit was under way
+├── SchemaOutdated        the database is not at the schema this program needs
+├── NodeTaken             another supervisor already runs under this node's name
+├── LeaseLost             a task is in other hands by now; what was computed is void
+├── PhotoUnusable         the bytes are no photo that can be kept; trying again is useless
+└── StoreUnavailable      the store cannot be reached now; trying again later may work
+"""
+
+from collections.abc import Sequence
+
+
+class HyperionError(Exception):
+    """The root: whoever catches it catches all that Hyperion raises on purpose."""
+
+
+class BadConfiguration(HyperionError):
+    """Settings cannot be used. `faults` names every one of them, a sentence each."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = tuple(faults)
+
+
+class DatabaseUnavailable(HyperionError):
+    """Postgres is away, refuses, or does not answer in time. Trying again later may work."""
+
+
+class CommitUncertain(DatabaseUnavailable):
+    """The connection was lost during a commit: it may have taken place or not."""
+
+
+class SchemaOutdated(HyperionError):
+    """The database lacks migrations (`pending`) that this program needs."""
+
+    def __init__(self, pending: Sequence[str]) -> None:
+        super().__init__(f"migrations to apply: {', '.join(pending)}")
+        self.pending = tuple(pending)
+
+
+class NodeTaken(HyperionError):
+    """Another supervisor holds the name of this node in the same database."""
+
+    def __init__(self, node: str) -> None:
+        super().__init__(f"another supervisor already runs as node {node!r}; set HYPERION_NODE to another name")
+        self.node = node
+
+
+class LeaseLost(HyperionError):
+    """The lease of `task_id` is in other hands or gone; nothing may be written for it."""
+
+    def __init__(self, task_id: int) -> None:
+        super().__init__(f"the lease of task {task_id} is lost")
+        self.task_id = task_id
+
+
+class PhotoUnusable(HyperionError):
+    """The bytes are no photo that can be kept. `code` is stable and for programs."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+class StoreUnavailable(HyperionError):
+    """The photo store cannot be reached or written now."""

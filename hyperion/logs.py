@@ -1,0 +1,71 @@
+"""Structured logs: one JSON object a line on stdout, from every process."""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+from structlog.typing import EventDict, FilteringBoundLogger, Processor
+
+__all__ = ["bind", "configure", "get_logger", "set_level"]
+
+bind = structlog.contextvars.bind_contextvars
+NOISY = ("asyncio", "aiohttp", "yoyo", "PIL")
+
+
+def get_logger() -> FilteringBoundLogger:
+    """Return a logger. Events are constant `noun.past_verb` strings; values go in as keywords."""
+    logger: FilteringBoundLogger = structlog.get_logger()
+    return logger
+
+
+def configure(level: str = "info", *, console: bool | None = None) -> None:
+    """Send all logs of this process, the standard library's included, to stdout.
+
+    `console` picks readable colours instead of JSON; it is for a developer's terminal alone.
+    """
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderers: list[Processor] = (
+        [structlog.dev.ConsoleRenderer()]
+        if console
+        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(default=str)]
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, _name_foreign],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    for name in NOISY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    """Change the least level that is logged: debug, info, warning or error."""
+    logging.getLogger().setLevel(level.upper())
+
+
+def _name_foreign(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Put a library's free text under `detail`, so that `event` stays one of ours."""
+    event["detail"] = event["event"]
+    event["event"] = "library.logged"
+    event["library"] = event["_record"].name
+    return event

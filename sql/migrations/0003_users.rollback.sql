@@ -1,0 +1,3 @@
+DROP TABLE login_failure;
+DROP TABLE revoked_token;
+DROP TABLE app_user;
