@@ -7,11 +7,14 @@ HyperionError
 ├── SchemaOutdated        the database is not at the schema this program needs
 ├── NodeTaken             another supervisor already runs under this node's name
 ├── LeaseLost             a task is in other hands by now; what was computed is void
+├── PhotoGone             the photo was deleted while somebody worked on it
+├── StatusConflict        a photo is in a state from which that step is not legal
 ├── PhotoUnusable         the bytes are no photo that can be kept; trying again is useless
 └── StoreUnavailable      the store cannot be reached now; trying again later may work
 """
 
 from collections.abc import Sequence
+from uuid import UUID
 
 
 class HyperionError(Exception):
@@ -56,6 +59,24 @@ class LeaseLost(HyperionError):
     def __init__(self, task_id: int) -> None:
         super().__init__(f"the lease of task {task_id} is lost")
         self.task_id = task_id
+
+
+class PhotoGone(HyperionError):
+    """The photo `media_id` does not exist (any more)."""
+
+    def __init__(self, media_id: UUID) -> None:
+        super().__init__(f"photo {media_id} does not exist")
+        self.media_id = media_id
+
+
+class StatusConflict(HyperionError):
+    """Photo `media_id` is in state `now`, from which it cannot go to `wanted`."""
+
+    def __init__(self, media_id: UUID, now: str, wanted: str) -> None:
+        super().__init__(f"photo {media_id} is {now} and cannot become {wanted}")
+        self.media_id = media_id
+        self.now = now
+        self.wanted = wanted
 
 
 class PhotoUnusable(HyperionError):

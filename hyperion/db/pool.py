@@ -1,23 +1,23 @@
 """Connections to Postgres, and the one place where the driver's errors become ours."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import asyncpg
 
 from hyperion.errors import CommitUncertain, DatabaseUnavailable
 
+Record = asyncpg.Record
 if TYPE_CHECKING:
     from asyncpg.pool import Pool, PoolConnectionProxy
 
-    Record = asyncpg.Record
-    type_Pool = Pool[asyncpg.Record]
-    Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+    Connection = asyncpg.Connection[Record] | PoolConnectionProxy[Record]
 else:
-    Record = asyncpg.Record
     Connection = asyncpg.Connection
+
+Isolation = Literal["read_committed", "repeatable_read"]
 
 # What Postgres or the network says when the statement is not at fault.
 _AWAY = (
@@ -47,7 +47,7 @@ def translated_errors() -> Iterator[None]:
         raise DatabaseUnavailable(f"{type(error).__name__}: {error}".rstrip(": ")) from error
 
 
-class _PooledConnection(asyncpg.Connection):  # type: ignore[type-arg]
+class _PooledConnection(asyncpg.Connection):
     def get_reset_query(self) -> str:
         # Session state is only ever kept on connections outside the pool; a reset would cost a
         # round trip a query.
@@ -86,7 +86,7 @@ class Database:
         }
         if generic_plans:
             self._server_settings["plan_cache_mode"] = "force_generic_plan"
-        self._pool: type_Pool | None = None
+        self._pool: Pool[Record] | None = None
         self._opening = asyncio.Lock()
 
     async def __aenter__(self) -> "Database":
@@ -105,7 +105,7 @@ class Database:
         except (TimeoutError, *_AWAY):
             pool.terminate()
 
-    async def connect(self) -> "Connection":
+    async def connect(self) -> Connection:
         """Open a connection outside the pool, for session state: LISTEN, advisory locks."""
         with translated_errors():
             return await asyncpg.connect(
@@ -116,7 +116,7 @@ class Database:
             )
 
     @asynccontextmanager
-    async def connection(self, *, timeout_s: float | None = None) -> AsyncIterator["Connection"]:
+    async def connection(self, *, timeout_s: float | None = None) -> AsyncIterator[Connection]:
         """Borrow a connection. Driver errors inside the block are translated too."""
         with translated_errors():
             pool = self._pool or await self._open()
@@ -124,13 +124,15 @@ class Database:
                 yield connection
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator["Connection"]:
+    async def transaction(
+        self, *, isolation: Isolation = "read_committed", readonly: bool = False
+    ) -> AsyncIterator[Connection]:
         """Run the block in a transaction; short, and awaiting nothing but the database.
 
         Raises CommitUncertain where the connection is lost while the commit is under way.
         """
         async with self.connection() as connection:
-            transaction = connection.transaction()
+            transaction = connection.transaction(isolation=isolation, readonly=readonly)
             await transaction.start()
             try:
                 yield connection
@@ -163,7 +165,7 @@ class Database:
         async with self.connection(timeout_s=timeout_s) as connection:
             return str(await connection.execute(query, *args, timeout=timeout_s))
 
-    async def _open(self) -> "type_Pool":
+    async def _open(self) -> "Pool[Record]":
         async with self._opening:
             if self._pool is None:
                 self._pool = await asyncpg.create_pool(
@@ -182,8 +184,3 @@ class Database:
 def affected(command_tag: str) -> int:
     """Return how many rows a command tag such as `DELETE 3` speaks of."""
     return int(command_tag.rpartition(" ")[2])
-
-
-def first_ids(records: Sequence[Record]) -> list[Any]:
-    """Return the first column of every row."""
-    return [record[0] for record in records]

@@ -16,7 +16,9 @@ class Queries:
         if repeated:
             raise ValueError(f"{source} names {', '.join(sorted(repeated))} twice")
         self._source = source
-        self._queries = dict(zip(names, (body.strip().removesuffix(";") for body in parts[2::2]), strict=True))
+        self._queries: dict[str, str] = dict(
+            zip(names, (body.strip().removesuffix(";") for body in parts[2::2]), strict=True)
+        )
 
     def __getattr__(self, name: str) -> str:
         try:

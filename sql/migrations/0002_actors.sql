@@ -26,6 +26,7 @@ CREATE TABLE actor (
     paused boolean NOT NULL DEFAULT false,
     current_task_id bigint,
     current_task_status text,
+    current_task_progress real,
     restarts integer NOT NULL DEFAULT 0,
     started_at timestamptz NOT NULL DEFAULT now(),
     beat_at timestamptz NOT NULL DEFAULT now(),

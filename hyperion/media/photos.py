@@ -1,0 +1,273 @@
+"""Photos in the database: every change of one, inside a transaction that rings the right bells.
+
+A change of status is one conditional UPDATE and one row of history in the same transaction. The
+history row's number comes from a counter of the user's whose row stays locked until the commit, so
+a user's numbers have no gap and no order but that of the commits: whoever has read up to `seq` has
+missed nothing.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from hyperion.db import Database, load_queries
+from hyperion.errors import PhotoGone, StatusConflict
+from hyperion.media.detector import Finding
+from hyperion.media.exif import Facts
+from hyperion.media.status import REACHED_FROM, Status
+from hyperion.media.transaction import ANALYSE_LANE, ARCHIVE_LANE, PhotoTransaction
+from hyperion.queue import NewTask
+
+SQL = load_queries(__package__, "photos.sql")
+
+PART_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewPhoto:
+    """A photo that was checked and is about to be kept."""
+
+    id: UUID
+    user_id: str
+    filename: str
+    content_type: str
+    size_bytes: int
+    width: int
+    height: int
+    store_path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Photo:
+    """What the actors need to know of a photo."""
+
+    id: UUID
+    user_id: str
+    filename: str
+    content_type: str
+    size_bytes: int
+    status: Status
+    store_path: str
+    is_stored: bool
+
+
+async def create(tx: PhotoTransaction, photo: NewPhoto, parts: Iterable[bytes]) -> None:
+    """Keep a new photo, PENDING, with its bytes and the task that stores them.
+
+    `parts` are the bytes in order, each of PART_BYTES but the last.
+    """
+    await tx.connection.execute(
+        SQL.insert_media,
+        photo.id,
+        photo.user_id,
+        photo.filename,
+        photo.content_type,
+        photo.size_bytes,
+        photo.width,
+        photo.height,
+        photo.store_path,
+    )
+    for number, part in enumerate(parts):
+        await tx.connection.execute(SQL.insert_part, photo.id, number, part)
+    await tx.enqueue([archive_task(photo.id)])
+    await write_log(tx, [photo.id], Status.PENDING)
+
+
+def archive_task(media_id: UUID) -> NewTask:
+    """Return the task that puts a photo into the store."""
+    return NewTask(lane=ARCHIVE_LANE, kind="archive", item=media_id)
+
+
+def erase_task(store_path: str) -> NewTask:
+    """Return the task that removes a file from the store."""
+    return NewTask(lane=ARCHIVE_LANE, kind="erase", payload={"path": store_path})
+
+
+def analyse_task(media_id: UUID) -> NewTask:
+    """Return the task that looks at a stored photo."""
+    return NewTask(lane=ANALYSE_LANE, kind="analyse", item=media_id)
+
+
+async def find(tx: PhotoTransaction, media_id: UUID) -> Photo:
+    """Return the photo. Raises PhotoGone."""
+    row = await tx.connection.fetchrow(SQL.find, media_id)
+    if row is None:
+        raise PhotoGone(media_id)
+    return Photo(
+        id=row["id"],
+        user_id=row["user_id"],
+        filename=row["filename"],
+        content_type=row["content_type"],
+        size_bytes=row["size_bytes"],
+        status=Status(row["status"]),
+        store_path=row["store_path"],
+        is_stored=row["stored_at"] is not None,
+    )
+
+
+async def copy_blob(db: Database, media_id: UUID, target: Path) -> bool:
+    """Write a photo's bytes from the database to `target`; False where they are there no more.
+
+    All parts are read from one snapshot, since they can be dropped at any time.
+    """
+    async with db.transaction(isolation="repeatable_read", readonly=True) as connection:
+        with target.open("wb") as file:
+            number = 0
+            while (part := await connection.fetchval(SQL.read_part, media_id, number)) is not None:
+                file.write(part)
+                number += 1
+    return number > 0
+
+
+async def advance(
+    tx: PhotoTransaction, media_id: UUID, status: Status, *, worker: str | None = None, reason: str | None = None
+) -> None:
+    """Take one photo to `status`, with a row of history.
+
+    To be where it should go already is not an error and writes nothing, so a step whose commit was
+    uncertain can be repeated. `reason` is kept in the history and, for FAILED, with the photo.
+    Raises PhotoGone, or StatusConflict where that step is not legal.
+    """
+    if await _change(tx, [media_id], status, REACHED_FROM[status], worker=worker, reason=reason):
+        return
+    now = (await find(tx, media_id)).status
+    if now is not status:
+        raise StatusConflict(media_id, now, status)
+
+
+async def abandon(tx: PhotoTransaction, media_id: UUID, *, reason: str) -> bool:
+    """Return a photo whose worker left it to UPLOADED; tell whether it was being analysed."""
+    in_work = {Status.EXTRACTING, Status.PROCESSING}
+    return bool(await _change(tx, [media_id], Status.UPLOADED, in_work, reason=reason))
+
+
+async def give_up(tx: PhotoTransaction, media_id: UUID, *, reason: str) -> bool:
+    """Make an unfinished photo FAILED; tell whether it was unfinished."""
+    return bool(await _change(tx, [media_id], Status.FAILED, REACHED_FROM[Status.FAILED], reason=reason))
+
+
+async def store_done(tx: PhotoTransaction, media_ids: Sequence[UUID]) -> set[UUID]:
+    """Write down that the store has these photos and queue their analysis; return those that exist.
+
+    One that was given up meanwhile stays FAILED, but can be seen and analysed again.
+    """
+    existing = [row["id"] for row in await tx.connection.fetch(SQL.list_existing, list(media_ids))]
+    await tx.connection.execute(SQL.mark_stored, existing)
+    changed = await _change(tx, existing, Status.UPLOADED, {Status.PENDING})
+    await tx.enqueue([analyse_task(media_id) for media_id in changed])
+    return set(existing)
+
+
+async def write_facts(tx: PhotoTransaction, media_id: UUID, facts: Facts, *, thumbnail: bytes) -> None:
+    """Keep what the file says of itself, and the small picture."""
+    await tx.connection.execute(
+        SQL.write_facts, media_id, facts.lat, facts.lng, facts.altitude, _json(_technical(facts))
+    )
+    await tx.connection.execute(SQL.write_thumbnail, media_id, thumbnail)
+
+
+async def write_finding(tx: PhotoTransaction, media_id: UUID, finding: Finding) -> None:
+    """Keep what the detector found, in place of what an earlier analysis did, and drop the bytes."""
+    model = {"model": finding.model, "model_version": finding.version, "detection_ms": round(finding.took_ms, 1)}
+    await tx.connection.execute(SQL.write_finding, media_id, finding.has_trash, finding.confidence, _json(model))
+    await tx.connection.execute(SQL.forget_detections, media_id)
+    found = finding.detections
+    await tx.connection.execute(
+        SQL.insert_detections,
+        media_id,
+        [d.label for d in found],
+        [d.confidence for d in found],
+        [d.box.x for d in found],
+        [d.box.y for d in found],
+        [d.box.w for d in found],
+        [d.box.h for d in found],
+        [d.area_sqm for d in found],
+    )
+
+
+async def drop_blob(tx: PhotoTransaction, media_id: UUID) -> None:
+    """Drop a photo's bytes from the database, if the store has them."""
+    await tx.connection.execute(SQL.drop_blob, media_id)
+
+
+async def reopen(tx: PhotoTransaction, media_id: UUID, *, reason: str) -> Photo:
+    """Take a READY or FAILED photo back to where its work can start again: UPLOADED, or PENDING
+    where it never got into the store. Raises PhotoGone, or StatusConflict for one still in work.
+    """
+    photo = await find(tx, media_id)
+    start = Status.UPLOADED if photo.is_stored else Status.PENDING
+    finished = {Status.READY, Status.FAILED}
+    if not await _change(tx, [media_id], start, finished, reason=reason):
+        raise StatusConflict(media_id, photo.status, start)
+    return photo
+
+
+async def analyse_again(tx: PhotoTransaction, media_id: UUID) -> int:
+    """Reopen a photo and queue the work on it; return the task's id. Raises as `reopen` does."""
+    photo = await reopen(tx, media_id, reason="analysis asked for again")
+    task = analyse_task(media_id) if photo.is_stored else archive_task(media_id)
+    return (await tx.enqueue([task]))[0]
+
+
+async def delete(tx: PhotoTransaction, user_id: str, media_ids: Sequence[UUID] | None) -> int:
+    """Delete a user's photos (None: all) and queue the removal of their files; return how many.
+
+    The removal is queued for every photo: one that is not stored yet may be on its way there.
+    """
+    gone = await tx.connection.fetch(SQL.delete_media, user_id, media_ids)
+    await tx.enqueue([erase_task(row["store_path"]) for row in gone])
+    return len(gone)
+
+
+async def list_stuck(db: Database, status: Status, *, older_than_s: float, limit: int = 1000) -> list[UUID]:
+    """List the photos that have been in `status` for so long, the oldest first."""
+    return [row["id"] for row in await db.fetch(SQL.list_stuck, status, older_than_s, limit)]
+
+
+async def write_log(
+    tx: PhotoTransaction,
+    media_ids: Sequence[UUID],
+    status: Status,
+    *,
+    worker: str | None = None,
+    reason: str | None = None,
+) -> None:
+    """Write one row of history for each photo, numbered in its user's feed."""
+    message = f"Status changed to {status}" + (f": {reason}" if reason else "")
+    rows = await tx.connection.fetch(SQL.log_changes, media_ids, status, "STATUS_CHANGE", message, worker)
+    tx.users.update(row["user_id"] for row in rows)
+
+
+async def _change(
+    tx: PhotoTransaction,
+    media_ids: Sequence[UUID],
+    status: Status,
+    may_be: Collection[Status],
+    *,
+    worker: str | None = None,
+    reason: str | None = None,
+) -> list[UUID]:
+    failed_reason = (reason or "unknown") if status is Status.FAILED else None
+    rows = await tx.connection.fetch(SQL.change_status, media_ids, status, list(may_be), worker, failed_reason)
+    changed = [row["id"] for row in rows]
+    if changed:
+        await write_log(tx, changed, status, worker=worker, reason=reason)
+    return changed
+
+
+def _technical(facts: Facts) -> dict[str, Any]:
+    taken_at = facts.taken_at.isoformat() if facts.taken_at else None
+    return {
+        "taken_at": taken_at,
+        "camera": facts.camera,
+        "orientation": facts.orientation,
+        "notes": list(facts.notes),
+    }
+
+
+def _json(value: dict[str, Any]) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,133 @@
+-- name: insert_media
+-- $1 id, $2 user id, $3 file name, $4 content type, $5 size in bytes, $6 width, $7 height, $8 path in the store
+INSERT INTO media (id, user_id, filename, content_type, size_bytes, width, height, status, store_path)
+VALUES ($1, $2, $3, $4, $5, $6, $7, 'PENDING', $8)
+
+-- name: insert_part
+-- $1 media id, $2 number of the part, $3 bytes
+INSERT INTO media_blob (media_id, part, content)
+VALUES ($1, $2, $3)
+
+-- name: read_part
+-- $1 media id, $2 number of the part
+SELECT content
+FROM media_blob
+WHERE media_id = $1
+  AND part = $2
+
+-- name: find
+-- $1 media id
+SELECT id, user_id, filename, content_type, size_bytes, width, height, status, store_path, stored_at
+FROM media
+WHERE id = $1
+
+-- name: change_status
+-- $1 media ids, $2 new status, $3 statuses it may have now, $4 worker (null: as it is), $5 why it
+-- failed (FAILED only). Returns the ids that changed.
+UPDATE media
+SET status = $2,
+    assigned_worker = COALESCE($4, assigned_worker),
+    failed_reason = $5,
+    updated_at = now()
+WHERE id = ANY ($1::uuid[])
+  AND status = ANY ($3::text[])
+RETURNING id
+
+-- name: log_changes
+-- $1 media ids, $2 status, $3 action, $4 message, $5 worker or null. Numbers the rows in each
+-- user's feed, whose row stays locked until the commit; returns the users.
+WITH changed AS MATERIALIZED (
+    SELECT
+        id,
+        user_id,
+        row_number() OVER (PARTITION BY user_id ORDER BY id) AS place,
+        count(*) OVER (PARTITION BY user_id) AS total
+    FROM media
+    WHERE id = ANY ($1::uuid[])
+),
+numbered AS (
+    INSERT INTO feed AS f (user_id, seq)
+    SELECT DISTINCT user_id, total
+    FROM changed
+    ORDER BY user_id
+    ON CONFLICT (user_id) DO UPDATE SET seq = f.seq + EXCLUDED.seq
+    RETURNING f.user_id, f.seq
+)
+INSERT INTO media_log (user_id, seq, media_id, status, action, message, worker_name)
+SELECT c.user_id, n.seq - c.total + c.place, c.id, $2, $3, $4, $5
+FROM changed AS c
+JOIN numbered AS n ON n.user_id = c.user_id
+RETURNING user_id
+
+-- name: mark_stored
+-- $1 media ids. Also for those that were given up as FAILED meanwhile: the file is there.
+UPDATE media
+SET stored_at = now()
+WHERE id = ANY ($1::uuid[])
+  AND stored_at IS NULL
+
+-- name: list_existing
+-- $1 media ids. Locks those that still exist, in one order for everybody.
+SELECT id, user_id
+FROM media
+WHERE id = ANY ($1::uuid[])
+ORDER BY id
+FOR UPDATE
+
+-- name: write_facts
+-- $1 media id, $2 latitude, $3 longitude, $4 altitude in metres, $5 technical metadata (JSON text)
+UPDATE media
+SET lat = $2,
+    lng = $3,
+    altitude = $4,
+    technical_metadata = technical_metadata || $5::jsonb
+WHERE id = $1
+
+-- name: write_thumbnail
+-- $1 media id, $2 JPEG bytes
+INSERT INTO media_thumbnail (media_id, content)
+VALUES ($1, $2)
+ON CONFLICT (media_id) DO UPDATE SET content = EXCLUDED.content
+
+-- name: write_finding
+-- $1 media id, $2 has trash, $3 confidence 0..100 or null, $4 technical metadata (JSON text)
+UPDATE media
+SET has_trash = $2,
+    confidence = $3,
+    technical_metadata = technical_metadata || $4::jsonb
+WHERE id = $1
+
+-- name: forget_detections
+-- $1 media id
+DELETE FROM detection
+WHERE media_id = $1
+
+-- name: insert_detections
+-- $1 media id, $2 labels, $3 confidences 0..1, $4 $5 $6 $7 x, y, w, h as fractions, $8 areas in square metres
+INSERT INTO detection (media_id, label, confidence, x, y, w, h, area_sqm)
+SELECT $1, d.*
+FROM unnest($2::text[], $3::float8[], $4::float8[], $5::float8[], $6::float8[], $7::float8[], $8::float8[]) AS d
+
+-- name: drop_blob
+-- $1 media id. The bytes stay while the store does not have them.
+DELETE FROM media_blob AS b
+USING media AS m
+WHERE b.media_id = $1
+  AND m.id = b.media_id
+  AND m.stored_at IS NOT NULL
+
+-- name: delete_media
+-- $1 user id, $2 media ids (null: all of the user's). Returns what has to go from the store.
+DELETE FROM media
+WHERE user_id = $1
+  AND ($2::uuid[] IS NULL OR id = ANY ($2))
+RETURNING id, store_path
+
+-- name: list_stuck
+-- $1 status, $2 age in seconds, $3 limit
+SELECT id
+FROM media
+WHERE status = $1
+  AND updated_at < now() - make_interval(secs => $2)
+ORDER BY updated_at
+LIMIT $3

@@ -1,0 +1,73 @@
+"""A queue in Postgres: at least once, fenced, first in first out within a lane.
+
+Put work in, inside any transaction of yours, and ring the lane's bell after the commit:
+
+    async with db.transaction() as connection:
+        await enqueue(connection, [NewTask(lane="analyse", kind="analyse", item=media_id)])
+    wakeup.ring(lane_channel("analyse"))
+
+Take it out as an actor with a boot id, write the result and finish in one transaction:
+
+    claimer = Claimer(db, lane="analyse", boot=boot, lease_s=60)
+    for lease in await claimer.claim(limit=10):
+        async with db.transaction() as connection:
+            await write_result(connection, lease.item)
+            await finish(connection, [lease])        # raises LeaseLost: then nothing was written
+
+A task is *ready*, *scheduled* (waits for a time), *leased* (somebody works on it), *dead* (gave up)
+or finished, and each state but the last is a row in a table of its own. A lease belongs to one boot
+(one life of one process) and has an epoch (one claim): what comes from another boot or an older
+epoch is refused. Whoever dies is rescued: `rescue_boots` at once, `rescue_lost` when nobody saw it.
+"""
+
+from hyperion.queue.tasks import (
+    Claimer,
+    DeadTask,
+    Lease,
+    NewTask,
+    Rescued,
+    Retry,
+    count_ready,
+    depths,
+    enqueue,
+    fail,
+    finish,
+    hand_back,
+    hold,
+    is_alive,
+    list_dead,
+    promote_due,
+    purge_finished,
+    rescue_boots,
+    rescue_lost,
+    retry_delay_s,
+    revive,
+)
+from hyperion.queue.wakeup import Bell, Wakeup, lane_channel
+
+__all__ = [
+    "Bell",
+    "Claimer",
+    "DeadTask",
+    "Lease",
+    "NewTask",
+    "Rescued",
+    "Retry",
+    "Wakeup",
+    "count_ready",
+    "depths",
+    "enqueue",
+    "fail",
+    "finish",
+    "hand_back",
+    "hold",
+    "is_alive",
+    "lane_channel",
+    "list_dead",
+    "promote_due",
+    "purge_finished",
+    "rescue_boots",
+    "rescue_lost",
+    "retry_delay_s",
+    "revive",
+]

@@ -1,0 +1,280 @@
+"""Tasks and leases: enqueue, claim, finish, retry, hand back, rescue."""
+
+import random
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from hyperion.db import Connection, Database, load_queries
+from hyperion.errors import LeaseLost
+
+SQL = load_queries(__package__, "tasks.sql")
+
+FIRST_RETRY_S = 2.0
+LAST_RETRY_S = 300.0
+MARK_LIFE_S = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewTask:
+    """Work to be queued. `payload` is JSON; `item` is the id of the thing that it is about."""
+
+    lane: str
+    kind: str
+    payload: dict[str, Any] = field(default_factory=dict)
+    item: UUID | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """One claim on one task, by one life of a process. `attempt` counts from 1."""
+
+    task_id: int
+    lane: str
+    kind: str
+    payload: dict[str, Any]
+    item: UUID | None
+    boot: int
+    epoch: int
+    seq: int
+    attempt: int
+    crashes: int
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Retry:
+    """What became of a failed attempt: another one in `delay_s` seconds, or none (None: dead)."""
+
+    delay_s: float | None
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the task gave up."""
+        return self.delay_s is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rescued:
+    """A task that was taken from an owner who no longer answers for it."""
+
+    task_id: int
+    lane: str
+    kind: str
+    item: UUID | None
+    boot: int
+    crashes: int
+    is_dead: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeadTask:
+    """A task that gave up, with its last error."""
+
+    task_id: int
+    lane: str
+    kind: str
+    item: UUID | None
+    attempt: int
+    crashes: int
+    error: str
+    died_at: datetime
+
+
+async def enqueue(connection: Connection, tasks: Sequence[NewTask]) -> list[int]:
+    """Queue the tasks in the caller's transaction; return their ids, in the same order."""
+    rows = await connection.fetch(
+        SQL.enqueue,
+        [task.lane for task in tasks],
+        [task.kind for task in tasks],
+        [msgspec.json.encode(task.payload).decode() for task in tasks],
+        [task.item for task in tasks],
+    )
+    return [row["id"] for row in rows]
+
+
+class Claimer:
+    """Claims from one lane for one boot.
+
+    It remembers the lowest number it has seen and starts there: behind it lie only dead index
+    entries, which a long transaction elsewhere keeps from being removed. Lower numbers can still
+    turn up (a transaction that commits late, a rescue), so the mark is dropped once a second and
+    whenever a claim comes back empty.
+    """
+
+    def __init__(self, db: Database, *, lane: str, boot: int, lease_s: float) -> None:
+        self.lane = lane
+        self._db = db
+        self._boot = boot
+        self._lease_s = lease_s
+        self._mark = 0
+        self._marked_at_s = 0.0
+
+    async def claim(self, limit: int) -> list[Lease]:
+        """Lease up to `limit` tasks, the oldest first. An empty list: there is nothing to do."""
+        if time.monotonic() - self._marked_at_s > MARK_LIFE_S:
+            self._mark = 0
+        leases = await self._claim(limit)
+        if not leases and self._mark:
+            self._mark = 0
+            leases = await self._claim(limit)
+        if leases and not self._mark:
+            self._marked_at_s = time.monotonic()
+        self._mark = leases[0].seq if leases else 0
+        return leases
+
+    async def renew(self) -> None:
+        """Extend every lease of the boot, in whatever lane, to a full term from now."""
+        await self._db.execute(SQL.renew, self._boot, self._lease_s)
+
+    async def _claim(self, limit: int) -> list[Lease]:
+        rows = await self._db.fetch(SQL.claim, self.lane, self._mark, limit, self._boot, self._lease_s)
+        return [
+            Lease(
+                task_id=row["task_id"],
+                lane=self.lane,
+                kind=row["kind"],
+                payload=msgspec.json.decode(row["payload"]),
+                item=row["item"],
+                boot=self._boot,
+                epoch=row["epoch"],
+                seq=row["seq"],
+                attempt=row["attempt"],
+                crashes=row["crashes"],
+                created_at=row["created_at"],
+            )
+            for row in rows
+        ]
+
+
+async def hold(connection: Connection, lease: Lease) -> None:
+    """Make sure that the lease stays ours until the transaction ends. Raises LeaseLost."""
+    if not await connection.fetchval(SQL.hold, lease.task_id, lease.epoch, lease.boot):
+        raise LeaseLost(lease.task_id)
+
+
+async def finish(connection: Connection, leases: Sequence[Lease]) -> None:
+    """Finish the tasks in the caller's transaction, which also writes their results.
+
+    Raises LeaseLost where one is in other hands: let it roll the transaction back.
+    """
+    done = await settled(connection, leases)
+    for lease in leases:
+        if lease.task_id not in done:
+            raise LeaseLost(lease.task_id)
+
+
+async def settled(connection: Connection, leases: Sequence[Lease]) -> set[int]:
+    """Finish those leases that are still ours; return their task ids."""
+    return await _settle(connection, SQL.finish, leases)
+
+
+async def fail(
+    connection: Connection, lease: Lease, *, error: str, max_attempts: int, delay_s: float | None = None
+) -> Retry:
+    """End a failed attempt: schedule the next, or bury the task after `max_attempts`.
+
+    `delay_s` overrules the usual backoff. Raises LeaseLost.
+    """
+    await finish(connection, [lease])
+    if lease.attempt >= max_attempts:
+        await connection.execute(SQL.bury, lease.task_id, lease.lane, lease.attempt, lease.crashes, error)
+        return Retry(None)
+    wait_s = retry_delay_s(lease.attempt) if delay_s is None else delay_s
+    await connection.execute(SQL.schedule, lease.task_id, lease.lane, wait_s, lease.attempt, lease.crashes, error)
+    return Retry(wait_s)
+
+
+def retry_delay_s(attempt: int, *, chance: float | None = None) -> float:
+    """Return the wait after the `attempt`-th failure: 2 s doubling to 300 s, less up to half.
+
+    `chance` in 0..1 replaces the random jitter, which keeps failures from coming back in step.
+    """
+    full = min(LAST_RETRY_S, FIRST_RETRY_S * 2.0 ** (attempt - 1))
+    return full * (1 - 0.5 * (random.random() if chance is None else chance))  # noqa: S311  (jitter)
+
+
+async def hand_back(connection: Connection, leases: Sequence[Lease]) -> set[int]:
+    """Return tasks unfinished and uncounted, to their old place; those that were still ours."""
+    return await _settle(connection, SQL.hand_back, leases)
+
+
+async def rescue_boots(connection: Connection, boots: Iterable[int], *, max_crashes: int, reason: str) -> list[Rescued]:
+    """Free what the dead `boots` had leased, one crash counted each; dead after `max_crashes`.
+
+    The caller writes what that means for the items in the same transaction.
+    """
+    locked = await connection.fetch(SQL.lock_leases_of, list(boots))
+    return await _rescue(connection, [row["task_id"] for row in locked], max_crashes, reason)
+
+
+async def rescue_lost(connection: Connection, *, silent_s: float, max_crashes: int, reason: str) -> list[Rescued]:
+    """Free the leases that nobody answers for: expired, orphaned, or of an actor silent so long.
+
+    Only for a caller to whom the database has answered for as long; while it was away nobody
+    could renew or beat.
+    """
+    locked = await connection.fetch(SQL.lock_lost_leases, silent_s)
+    return await _rescue(connection, [row["task_id"] for row in locked], max_crashes, reason)
+
+
+async def promote_due(db: Database, *, limit: int = 1000) -> set[str]:
+    """Make ready what was scheduled for now; return the lanes to ring."""
+    return {row["lane"] for row in await db.fetch(SQL.promote_due, limit)}
+
+
+async def revive(connection: Connection, task_ids: Sequence[int]) -> list[Rescued]:
+    """Bring dead tasks back with all their attempts; return those that were dead."""
+    rows = await connection.fetch(SQL.revive, list(task_ids))
+    return [Rescued(**row, boot=0, crashes=0, is_dead=False) for row in rows]
+
+
+async def list_dead(db: Database, *, lane: str | None = None, limit: int = 100) -> list[DeadTask]:
+    """List dead tasks, the newest first."""
+    return [DeadTask(**row) for row in await db.fetch(SQL.list_dead, lane, limit)]
+
+
+async def purge_finished(db: Database, *, older_than_s: float, batch: int = 5000) -> int:
+    """Delete finished tasks of that age, in short statements; return how many went."""
+    last_id, purged = 0, 0
+    while True:
+        [row] = await db.fetch(SQL.purge_finished, last_id, older_than_s, batch)
+        if row["last_id"] is None:
+            return purged
+        last_id, purged = row["last_id"], purged + row["purged"]
+
+
+async def is_alive(connection: Connection, *, item: UUID, lane: str) -> bool:
+    """Tell whether a task about `item` waits or runs in `lane`."""
+    return bool(await connection.fetchval(SQL.is_alive, item, lane))
+
+
+async def count_ready(db: Database, *, lane: str, at_most: int = 10_000) -> int:
+    """Count the tasks that wait in `lane`, at most so many: a long line is not worth a long count."""
+    return int(await db.fetch_value(SQL.count_ready, lane, at_most))
+
+
+async def depths(db: Database) -> dict[tuple[str, str], int]:
+    """Count all tasks by (lane, state); it reads whole tables and is not for a request's path."""
+    return {(row["lane"], row["state"]): row["count"] for row in await db.fetch(SQL.depths)}
+
+
+async def _settle(connection: Connection, query: str, leases: Sequence[Lease]) -> set[int]:
+    if not leases:
+        return set()
+    rows = await connection.fetch(
+        query, [lease.task_id for lease in leases], [lease.epoch for lease in leases], leases[0].boot
+    )
+    return {row["task_id"] for row in rows}
+
+
+async def _rescue(connection: Connection, task_ids: list[int], max_crashes: int, reason: str) -> list[Rescued]:
+    if not task_ids:
+        return []
+    rows = await connection.fetch(SQL.rescue, task_ids, max_crashes, reason)
+    return [Rescued(**row) for row in rows]

@@ -1,0 +1,263 @@
+-- Parameters and results stand in each query's header. Deadlines and times are the database's.
+
+-- name: enqueue
+-- $1 lanes, $2 kinds, $3 payloads (JSON text), $4 items (uuid or null): arrays of one length.
+-- Returns the ids in the order given.
+WITH given AS MATERIALIZED (
+    SELECT nextval(pg_get_serial_sequence('task', 'id')) AS id, lane, kind, payload, item, place
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[]) WITH ORDINALITY
+        AS new (lane, kind, payload, item, place)
+    ORDER BY place
+),
+written AS (
+    INSERT INTO task (id, lane, kind, payload, item)
+    OVERRIDING SYSTEM VALUE
+    SELECT id, lane, kind, payload::jsonb, item
+    FROM given
+),
+queued AS (
+    INSERT INTO task_ready (lane, seq, task_id)
+    SELECT lane, nextval('task_seq'), id
+    FROM given
+    ORDER BY place
+)
+SELECT id
+FROM given
+ORDER BY place
+
+-- name: claim
+-- $1 lane, $2 low-water mark (a seq), $3 limit, $4 boot id, $5 lease in seconds.
+-- Takes the oldest that nobody else is taking and leases them to the boot.
+WITH picked AS MATERIALIZED (
+    SELECT seq, task_id, attempt, crashes
+    FROM task_ready
+    WHERE lane = $1
+      AND seq >= $2
+    ORDER BY seq
+    LIMIT $3
+    FOR UPDATE SKIP LOCKED
+),
+taken AS (
+    DELETE FROM task_ready AS r
+    USING picked AS p
+    WHERE r.lane = $1
+      AND r.seq = p.seq
+),
+leased AS (
+    INSERT INTO task_lease (task_id, lane, seq, boot, epoch, attempt, crashes, deadline_at)
+    SELECT task_id, $1, seq, $4, nextval('task_epoch'), attempt + 1, crashes, now() + make_interval(secs => $5)
+    FROM picked
+    RETURNING task_id, seq, epoch, attempt, crashes
+)
+SELECT l.task_id, l.seq, l.epoch, l.attempt, l.crashes, t.kind, t.payload, t.item, t.created_at
+FROM leased AS l
+JOIN task AS t ON t.id = l.task_id
+ORDER BY l.seq
+
+-- name: finish
+-- $1 task ids, $2 epochs, $3 boot id. Returns the ids that were still ours.
+DELETE FROM task_lease AS l
+USING unnest($1::bigint[], $2::bigint[]) AS done (task_id, epoch)
+WHERE l.task_id = done.task_id
+  AND l.epoch = done.epoch
+  AND l.boot = $3
+RETURNING l.task_id
+
+-- name: hold
+-- $1 task id, $2 epoch, $3 boot id. Returns a row while the lease is ours, and keeps it so until
+-- the transaction ends: a rescue waits or passes by.
+SELECT task_id
+FROM task_lease
+WHERE task_id = $1
+  AND epoch = $2
+  AND boot = $3
+FOR UPDATE
+
+-- name: renew
+-- $1 boot id, $2 lease in seconds.
+UPDATE task_lease
+SET deadline_at = now() + make_interval(secs => $2)
+WHERE boot = $1
+
+-- name: schedule
+-- $1 task id, $2 lane, $3 delay in seconds, $4 attempt, $5 crashes, $6 error.
+INSERT INTO task_scheduled (task_id, lane, run_at, attempt, crashes, error)
+VALUES ($1, $2, now() + make_interval(secs => $3), $4, $5, $6)
+
+-- name: bury
+-- $1 task id, $2 lane, $3 attempt, $4 crashes, $5 error.
+INSERT INTO task_dead (task_id, lane, attempt, crashes, error)
+VALUES ($1, $2, $3, $4, $5)
+
+-- name: hand_back
+-- $1 task ids, $2 epochs, $3 boot id. Puts leases that are still ours back at their old place, as
+-- if they had never been claimed. Returns the task ids.
+WITH released AS (
+    DELETE FROM task_lease AS l
+    USING unnest($1::bigint[], $2::bigint[]) AS given (task_id, epoch)
+    WHERE l.task_id = given.task_id
+      AND l.epoch = given.epoch
+      AND l.boot = $3
+    RETURNING l.lane, l.seq, l.task_id, l.attempt, l.crashes
+)
+INSERT INTO task_ready (lane, seq, task_id, attempt, crashes)
+SELECT lane, seq, task_id, attempt - 1, crashes
+FROM released
+RETURNING task_id
+
+-- name: lock_leases_of
+-- $1 boot ids. Locks their leases; those that are being settled right now are left alone.
+SELECT task_id
+FROM task_lease
+WHERE boot = ANY ($1::bigint[])
+ORDER BY task_id
+FOR UPDATE SKIP LOCKED
+
+-- name: lock_lost_leases
+-- $1 seconds of silence. Locks the leases that nobody answers for: past their deadline, of a boot
+-- that is no actor's any more, or of an actor that was silent for so long.
+SELECT task_id
+FROM task_lease AS l
+WHERE deadline_at < now()
+   OR NOT EXISTS (
+       SELECT 1
+       FROM actor AS a
+       WHERE a.boot = l.boot
+         AND a.beat_at > now() - make_interval(secs => $1)
+   )
+ORDER BY task_id
+FOR UPDATE SKIP LOCKED
+
+-- name: rescue
+-- $1 task ids whose leases this transaction has locked, $2 crashes a task may cause, $3 reason.
+-- One more crash each: back to the old place in the line, or dead.
+WITH freed AS (
+    DELETE FROM task_lease
+    WHERE task_id = ANY ($1::bigint[])
+    RETURNING task_id, lane, seq, boot, attempt - 1 AS attempt, crashes + 1 AS crashes
+),
+again AS (
+    INSERT INTO task_ready (lane, seq, task_id, attempt, crashes)
+    SELECT lane, seq, task_id, attempt, crashes
+    FROM freed
+    WHERE crashes < $2
+),
+dead AS (
+    INSERT INTO task_dead (task_id, lane, attempt, crashes, error)
+    SELECT task_id, lane, attempt, crashes, $3
+    FROM freed
+    WHERE crashes >= $2
+)
+SELECT f.task_id, f.lane, f.boot, f.crashes, f.crashes >= $2 AS is_dead, t.kind, t.item
+FROM freed AS f
+JOIN task AS t ON t.id = f.task_id
+ORDER BY f.task_id
+
+-- name: promote_due
+-- $1 limit. Moves what has waited long enough to the end of its lane; returns the lanes.
+WITH due AS MATERIALIZED (
+    SELECT task_id
+    FROM task_scheduled
+    WHERE run_at <= now()
+    ORDER BY run_at
+    LIMIT $1
+    FOR UPDATE SKIP LOCKED
+),
+moved AS (
+    DELETE FROM task_scheduled AS s
+    USING due AS d
+    WHERE s.task_id = d.task_id
+    RETURNING s.task_id, s.lane, s.attempt, s.crashes
+),
+queued AS (
+    INSERT INTO task_ready (lane, seq, task_id, attempt, crashes)
+    SELECT lane, nextval('task_seq'), task_id, attempt, crashes
+    FROM moved
+)
+SELECT DISTINCT lane
+FROM moved
+
+-- name: revive
+-- $1 task ids. Brings dead tasks back with fresh attempts; returns (task id, lane, kind, item).
+WITH risen AS (
+    DELETE FROM task_dead
+    WHERE task_id = ANY ($1::bigint[])
+    RETURNING task_id, lane
+),
+queued AS (
+    INSERT INTO task_ready (lane, seq, task_id)
+    SELECT lane, nextval('task_seq'), task_id
+    FROM risen
+    ORDER BY task_id
+)
+SELECT r.task_id, r.lane, t.kind, t.item
+FROM risen AS r
+JOIN task AS t ON t.id = r.task_id
+ORDER BY r.task_id
+
+-- name: list_dead
+-- $1 lane or null, $2 limit. The newest first.
+SELECT d.task_id, d.lane, d.attempt, d.crashes, d.error, d.died_at, t.kind, t.item
+FROM task_dead AS d
+JOIN task AS t ON t.id = d.task_id
+WHERE $1::text IS NULL
+   OR d.lane = $1
+ORDER BY d.died_at DESC
+LIMIT $2
+
+-- name: purge_finished
+-- $1 task id to go on after, $2 age in seconds, $3 how many to look at. Deletes those that are
+-- finished; returns the last id looked at (null at the end) and how many went.
+WITH looked_at AS MATERIALIZED (
+    SELECT id
+    FROM task
+    WHERE id > $1
+      AND created_at < now() - make_interval(secs => $2)
+    ORDER BY id
+    LIMIT $3
+),
+gone AS (
+    DELETE FROM task AS t
+    USING looked_at AS l
+    WHERE t.id = l.id
+      AND NOT EXISTS (SELECT 1 FROM task_lease AS x WHERE x.task_id = l.id)
+      AND NOT EXISTS (SELECT 1 FROM task_scheduled AS x WHERE x.task_id = l.id)
+      AND NOT EXISTS (SELECT 1 FROM task_dead AS x WHERE x.task_id = l.id)
+      AND NOT EXISTS (SELECT 1 FROM task_ready AS x WHERE x.task_id = l.id)
+    RETURNING t.id
+)
+SELECT (SELECT max(id) FROM looked_at) AS last_id, (SELECT count(*) FROM gone) AS purged
+
+-- name: is_alive
+-- $1 item, $2 lane. Whether a task about the item waits or runs in the lane.
+SELECT EXISTS (
+    SELECT 1
+    FROM task AS t
+    WHERE t.item = $1
+      AND t.lane = $2
+      AND (
+          EXISTS (SELECT 1 FROM task_lease AS x WHERE x.task_id = t.id)
+          OR EXISTS (SELECT 1 FROM task_scheduled AS x WHERE x.task_id = t.id)
+          OR EXISTS (SELECT 1 FROM task_ready AS x WHERE x.lane = $2 AND x.task_id = t.id)
+      )
+)
+
+-- name: count_ready
+-- $1 lane, $2 the most that is counted.
+SELECT count(*)
+FROM (
+    SELECT 1
+    FROM task_ready
+    WHERE lane = $1
+    LIMIT $2
+) AS waiting
+
+-- name: depths
+-- How many tasks each lane has in each state.
+SELECT lane, 'ready' AS state, count(*) FROM task_ready GROUP BY lane
+UNION ALL
+SELECT lane, 'scheduled', count(*) FROM task_scheduled GROUP BY lane
+UNION ALL
+SELECT lane, 'leased', count(*) FROM task_lease GROUP BY lane
+UNION ALL
+SELECT lane, 'dead', count(*) FROM task_dead GROUP BY lane

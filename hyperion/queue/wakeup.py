@@ -1,0 +1,173 @@
+"""Wake-ups: NOTIFY sent and heard on one connection of its own.
+
+A wake-up saves waiting and never carries the truth: whoever waits for a bell also looks by itself
+from time to time. NOTIFY is sent after the business transaction, outside it, because inside it
+would take a lock on the whole database at commit.
+"""
+
+import asyncio
+import os
+from collections import defaultdict
+from typing import Any
+
+from hyperion import logs
+from hyperion.db import Connection, Database
+from hyperion.db.pool import translated_errors
+from hyperion.errors import DatabaseUnavailable
+
+log = logs.get_logger()
+
+COALESCE_S = 0.005
+SELF_TEST_S = 15.0
+SELF_TEST_LIMIT_S = 5.0
+RECONNECT_FIRST_S = 0.1
+RECONNECT_LAST_S = 5.0
+PAYLOAD_LIMIT_BYTES = 7900  # NOTIFY takes less than 8000
+
+
+def lane_channel(lane: str) -> str:
+    """Return the channel on which a lane's new tasks are announced."""
+    return f"hyperion_lane_{lane}"
+
+
+class Bell:
+    """What one waiter hears of a channel: an event and the payloads since it last looked."""
+
+    def __init__(self) -> None:
+        self._struck = asyncio.Event()
+        self._payloads: set[str] = set()
+
+    def strike(self, payload: str = "") -> None:
+        """Wake the waiter. An empty payload means: look at everything."""
+        self._payloads.add(payload)
+        self._struck.set()
+
+    async def wait(self, timeout_s: float) -> set[str]:
+        """Wait for a strike; return the payloads heard, none when the time is over."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._struck.wait()
+        except TimeoutError:
+            return set()
+        self._struck.clear()
+        heard, self._payloads = self._payloads, set()
+        return heard
+
+
+class Wakeup:
+    """One connection that listens for bells and rings those of others.
+
+    `run` keeps it alive until it is cancelled. It tests itself by a notification to itself, so
+    that a connection which is half open, or a pooler that swallows LISTEN, is found out. After
+    every reconnection all bells are struck once: something may have been missed.
+    """
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._bells: defaultdict[str, list[Bell]] = defaultdict(list)
+        self._to_send: defaultdict[str, set[str]] = defaultdict(set)
+        self._outgoing = asyncio.Event()
+        self._echo_channel = f"hyperion_echo_{os.getpid()}_{id(self):x}"
+        self._echo = asyncio.Event()
+
+    def bell(self, channel: str) -> Bell:
+        """Return a new bell for `channel`. Ask for all bells before `run` is started."""
+        bell = Bell()
+        self._bells[channel].append(bell)
+        return bell
+
+    def ring(self, channel: str, payload: str = "") -> None:
+        """Wake whoever waits on `channel`, anywhere: the first time at once, then gathered over 5 ms."""
+        self._to_send[channel].add(payload)
+        self._outgoing.set()
+
+    async def run(self) -> None:
+        """Connect, listen and send, and do it again whenever the connection fails."""
+        delay_s = RECONNECT_FIRST_S
+        while True:
+            try:
+                connection = await self._db.connect()
+            except DatabaseUnavailable:
+                await asyncio.sleep(delay_s)
+                delay_s = min(delay_s * 2, RECONNECT_LAST_S)
+                continue
+            delay_s = RECONNECT_FIRST_S
+            try:
+                await self._serve(connection)
+            except DatabaseUnavailable as error:
+                log.warning("wakeup.connection_lost", reason=str(error))
+                await asyncio.sleep(delay_s)
+            finally:
+                connection.terminate()
+
+    async def _serve(self, connection: Connection) -> None:
+        lost = asyncio.Event()
+
+        def closed(_connection: object) -> None:
+            lost.set()
+            self._outgoing.set()
+
+        connection.add_termination_listener(closed)
+        with translated_errors():
+            await connection.add_listener(self._echo_channel, lambda *_: self._echo.set())
+            for channel in self._bells:
+                await connection.add_listener(channel, self._heard)
+            for bells in self._bells.values():
+                for bell in bells:
+                    bell.strike()
+            while True:
+                try:
+                    async with asyncio.timeout(SELF_TEST_S):
+                        await self._outgoing.wait()
+                except TimeoutError:
+                    await self._test(connection)
+                    continue
+                if lost.is_set():
+                    raise DatabaseUnavailable("the server closed the connection")
+                await self._send(connection)
+                await asyncio.sleep(COALESCE_S)
+
+    async def _send(self, connection: Connection) -> None:
+        self._outgoing.clear()
+        sending, self._to_send = self._to_send, defaultdict(set)
+        rows = [(channel, text) for channel, payloads in sending.items() for text in _joined(payloads)]
+        if not rows:
+            return
+        try:
+            await connection.execute(
+                "SELECT pg_notify(channel, payload) FROM unnest($1::text[], $2::text[]) AS n (channel, payload)",
+                [channel for channel, _ in rows],
+                [payload for _, payload in rows],
+                timeout=SELF_TEST_LIMIT_S,
+            )
+        except BaseException:
+            for channel, payloads in sending.items():
+                self._to_send[channel] |= payloads
+            self._outgoing.set()
+            raise
+
+    async def _test(self, connection: Connection) -> None:
+        self._echo.clear()
+        await connection.execute("SELECT pg_notify($1, '')", self._echo_channel, timeout=SELF_TEST_LIMIT_S)
+        async with asyncio.timeout(SELF_TEST_LIMIT_S):
+            await self._echo.wait()
+
+    def _heard(self, _connection: Any, _pid: int, channel: str, payload: object) -> None:
+        for bell in self._bells[channel]:
+            for part in str(payload).split(","):
+                bell.strike(part)
+
+
+def _joined(payloads: set[str]) -> list[str]:
+    """Join payloads with commas into as few texts as the limit of NOTIFY allows."""
+    if "" in payloads:
+        return [""]
+    texts: list[str] = []
+    current = ""
+    for payload in sorted(payloads):
+        longer = f"{current},{payload}" if current else payload
+        if len(longer.encode()) > PAYLOAD_LIMIT_BYTES:
+            texts.append(current)
+            longer = payload
+        current = longer
+    return [*texts, current]

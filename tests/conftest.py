@@ -1,0 +1,78 @@
+"""What every test may ask for: a Postgres server, a fresh migrated database, a connection to it."""
+
+import asyncio
+import itertools
+import os
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from hyperion.db import Database, migrations
+from hyperion.db.embedded import EmbeddedPostgres
+from hyperion.queue import Wakeup
+
+TEMPLATE = "hyperion_template"
+_numbers = itertools.count(1)
+
+
+def server_binaries() -> Path | None:
+    """Return the folder of another Postgres to test against (HYPERION_TEST_PG_BIN), or None."""
+    chosen = os.environ.get("TEST_PG_BIN")
+    return Path(chosen) if chosen else None
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """A server for the whole run, with a migrated template database."""
+    with tempfile.TemporaryDirectory(prefix="hyperion-test-") as folder:
+        server = EmbeddedPostgres(Path(folder), binaries=server_binaries(), durable=False)
+        server.start()
+        migrations.apply(server.ensure_database(TEMPLATE))
+        yield server
+        server.stop(immediate=True)
+
+
+@pytest.fixture
+def make_database(postgres: EmbeddedPostgres) -> Iterator[Callable[[], str]]:
+    """Make databases that are at the current schema and empty; they go after the test."""
+    made: list[str] = []
+
+    def make() -> str:
+        name = f"test_{next(_numbers)}"
+        with psycopg.connect(postgres.url(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
+        made.append(name)
+        return postgres.url(name)
+
+    yield make
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        for name in made:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database_url(make_database: Callable[[], str]) -> str:
+    """The URL of a fresh database."""
+    return make_database()
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    """A pool on a fresh database."""
+    async with Database(database_url, name="test", max_connections=10) as database:
+        yield database
+
+
+@pytest.fixture
+async def wakeup(db: Database) -> AsyncIterator[Wakeup]:
+    """A wake-up connection that is running; bells asked for later are not heard."""
+    wakeup = Wakeup(db)
+    running = asyncio.create_task(wakeup.run())
+    yield wakeup
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
