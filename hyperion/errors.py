@@ -6,10 +6,12 @@ HyperionError
 │   └── CommitUncertain   the connection was lost while a commit was under way
 ├── SchemaOutdated        the database is not at the schema this program needs
 ├── NodeTaken             another supervisor already runs under this node's name
+├── LifeOver              a later life of the same actor has begun; this process must end
 ├── LeaseLost             a task is in other hands by now; what was computed is void
 ├── PhotoGone             the photo was deleted while somebody worked on it
 ├── StatusConflict        a photo is in a state from which that step is not legal
 ├── PhotoUnusable         the bytes are no photo that can be kept; trying again is useless
+├── PhotoMissing          the store has no photo under that path
 └── StoreUnavailable      the store cannot be reached now; trying again later may work
 """
 
@@ -53,6 +55,14 @@ class NodeTaken(HyperionError):
         self.node = node
 
 
+class LifeOver(HyperionError):
+    """The process with boot id `boot` has been replaced and may do nothing more."""
+
+    def __init__(self, boot: int) -> None:
+        super().__init__(f"boot {boot} has been replaced")
+        self.boot = boot
+
+
 class LeaseLost(HyperionError):
     """The lease of `task_id` is in other hands or gone; nothing may be written for it."""
 
@@ -86,6 +96,14 @@ class PhotoUnusable(HyperionError):
         super().__init__(detail)
         self.code = code
         self.detail = detail
+
+
+class PhotoMissing(HyperionError):
+    """The store can be reached and has nothing under `path`."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"the store has no photo {path!r}")
+        self.path = path
 
 
 class StoreUnavailable(HyperionError):

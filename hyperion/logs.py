@@ -10,6 +10,8 @@ from structlog.typing import EventDict, FilteringBoundLogger, Processor
 __all__ = ["bind", "configure", "get_logger", "set_level"]
 
 bind = structlog.contextvars.bind_contextvars
+# Without the values of local variables: they hold passwords and photos.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 NOISY = ("asyncio", "aiohttp", "yoyo", "PIL")
 
 
@@ -32,7 +34,7 @@ def configure(level: str = "info", *, console: bool | None = None) -> None:
     renderers: list[Processor] = (
         [structlog.dev.ConsoleRenderer()]
         if console
-        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(default=str)]
+        else [_TRACEBACKS, structlog.processors.JSONRenderer(default=str)]
     )
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(

@@ -258,6 +258,18 @@ def load(environ: Mapping[str, str] | None = None, *, dev: bool = False) -> Sett
     return _completed(values)
 
 
+def check_port(settings: Settings) -> None:
+    """Raise BadConfiguration when something else listens where the web actor is to listen."""
+    if "web" not in settings.actors:
+        return
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise BadConfiguration([f"cannot listen on {settings.host}:{settings.port}: {error.strerror}"]) from error
+
+
 def _completed(values: dict[str, Any]) -> Settings:
     values.setdefault("node", _host_name())
     values["var_dir"] = Path(values.get("var_dir", "var")).absolute()

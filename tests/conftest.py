@@ -11,16 +11,18 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from hyperion import logs
 from hyperion.db import Database, migrations
 from hyperion.db.embedded import EmbeddedPostgres
 from hyperion.queue import Wakeup
 
 TEMPLATE = "hyperion_template"
+logs.configure("warning")
 _numbers = itertools.count(1)
 
 
 def server_binaries() -> Path | None:
-    """Return the folder of another Postgres to test against (HYPERION_TEST_PG_BIN), or None."""
+    """Return the folder of another Postgres to test against (TEST_PG_BIN), or None."""
     chosen = os.environ.get("TEST_PG_BIN")
     return Path(chosen) if chosen else None
 

@@ -34,6 +34,7 @@ SETTINGS = {
 }
 _SOCKET_PATH_LIMIT = 90  # of 107 bytes, less the file's own name
 _PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
 _READY_WAIT_S = 60
 
 
@@ -51,6 +52,7 @@ class EmbeddedPostgres:
         self._account = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
         self._sockets = _socket_folder(folder.absolute())
         self._server: subprocess.Popen[str] | None = None
+        self._relay: threading.Thread | None = None
 
     def url(self, database: str = "postgres") -> str:
         """Return the URL of one of its databases."""
@@ -69,9 +71,22 @@ class EmbeddedPostgres:
         if self._running_elsewhere():
             log.info("postgres.adopted", data=str(self._data))
             return
+        self._launch()
+        self._wait_until_ready()
+
+    def ensure_running(self) -> None:
+        """Launch the server again where it crashed; one that was shut down is an operator's wish.
+
+        Returns before the server is ready. Call it from the main thread, as `start`.
+        """
+        if self._server and self._server.poll():
+            log.error("postgres.died", exit_code=self._server.returncode)
+            self._launch()
+
+    def _launch(self) -> None:
         options = dict(SETTINGS, unix_socket_directories=str(self._sockets))
         if not self._durable:
-            options |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+            options |= {"fsync": "off", "full_page_writes": "off"}
         arguments = [f"--{name}={value}" for name, value in options.items()]
         self._server = subprocess.Popen(
             [self._binaries / "postgres", "-D", self._data, *arguments],
@@ -81,11 +96,11 @@ class EmbeddedPostgres:
             text=True,
             errors="replace",
             start_new_session=True,  # Ctrl-C is for the supervisor, which stops us last
-            preexec_fn=_die_with_parent,  # noqa: PLW1509  (called before any thread is started)
+            preexec_fn=_die_with_parent,  # noqa: PLW1509  (it makes one system call)
             **self._identity(),
         )
-        threading.Thread(target=_relay, args=(self._server,), daemon=True, name="postgres-log").start()
-        self._wait_until_ready()
+        self._relay = threading.Thread(target=_relay, args=(self._server,), daemon=True, name="postgres-log")
+        self._relay.start()
         log.info("postgres.started", pid=self._server.pid, data=str(self._data))
 
     def stop(self, *, immediate: bool = False) -> None:
@@ -99,6 +114,8 @@ class EmbeddedPostgres:
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
+        if self._relay:
+            self._relay.join(5)
         log.info("postgres.stopped", exit_code=server.returncode)
 
     @property
@@ -202,15 +219,20 @@ def _let_pass(folder: Path) -> None:
 
 
 def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
 
 
 def _relay(server: subprocess.Popen[str]) -> None:
     assert server.stderr is not None
-    for line in server.stderr:
-        severity, _, detail = line.strip().partition(":")
-        if severity in ("FATAL", "PANIC", "WARNING"):
-            log.warning("postgres.logged", severity=severity, detail=detail.strip())
-        elif line.strip():
-            # ERROR is a statement's own; whoever sent it gets it and logs what it means.
-            log.debug("postgres.logged", detail=line.strip())
+    with server.stderr:
+        for line in server.stderr:
+            _log_line(line)
+
+
+def _log_line(line: str) -> None:
+    severity, _, detail = line.strip().partition(":")
+    if severity in ("FATAL", "PANIC", "WARNING"):
+        log.warning("postgres.logged", severity=severity, detail=detail.strip())
+    elif line.strip():
+        # ERROR is a statement's own; whoever sent it gets it and logs what it means.
+        log.debug("postgres.logged", detail=line.strip())

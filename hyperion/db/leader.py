@@ -50,7 +50,7 @@ async def _acquire(connection: Connection, key: str) -> None:
 async def _work_while_connected(connection: Connection, work: Callable[[], Awaitable[None]]) -> bool:
     """Return True when `work` is done. Raises DatabaseUnavailable when the connection went first."""
     working = asyncio.ensure_future(work())
-    watching = asyncio.ensure_future(_watch(connection))
+    watching = asyncio.ensure_future(watch(connection))
     try:
         await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
@@ -64,7 +64,8 @@ async def _work_while_connected(connection: Connection, work: Callable[[], Await
     return False
 
 
-async def _watch(connection: Connection) -> None:
+async def watch(connection: Connection) -> None:
+    """Return never: raise DatabaseUnavailable once the connection is lost; it is tested by itself."""
     closed = asyncio.Event()
     connection.add_termination_listener(lambda _: closed.set())
     while not connection.is_closed():

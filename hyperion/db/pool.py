@@ -21,7 +21,7 @@ Isolation = Literal["read_committed", "repeatable_read"]
 
 # What Postgres or the network says when the statement is not at fault.
 _AWAY = (
-    OSError,
+    ConnectionError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
@@ -32,6 +32,8 @@ _AWAY = (
     asyncpg.QueryCanceledError,
     asyncpg.LockNotAvailableError,
     asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
@@ -44,7 +46,11 @@ def translated_errors() -> Iterator[None]:
     try:
         yield
     except _AWAY as error:
-        raise DatabaseUnavailable(f"{type(error).__name__}: {error}".rstrip(": ")) from error
+        raise _unavailable(error) from error
+
+
+def _unavailable(error: Exception) -> DatabaseUnavailable:
+    return DatabaseUnavailable(f"{type(error).__name__}: {error}".rstrip(": "))
 
 
 class _PooledConnection(asyncpg.Connection):
@@ -107,21 +113,30 @@ class Database:
 
     async def connect(self) -> Connection:
         """Open a connection outside the pool, for session state: LISTEN, advisory locks."""
-        with translated_errors():
+        try:
             return await asyncpg.connect(
                 self._url,
                 timeout=self._connect_timeout_s,
                 command_timeout=self._query_timeout_s,
                 server_settings=self._server_settings,
             )
+        except (OSError, *_AWAY) as error:
+            raise _unavailable(error) from error
 
     @asynccontextmanager
     async def connection(self, *, timeout_s: float | None = None) -> AsyncIterator[Connection]:
         """Borrow a connection. Driver errors inside the block are translated too."""
-        with translated_errors():
-            pool = self._pool or await self._open()
-            async with pool.acquire(timeout=timeout_s or self._connect_timeout_s * 2) as connection:
+        pool = self._pool or await self._open()
+        try:
+            connection = await pool.acquire(timeout=timeout_s or self._connect_timeout_s * 2)
+        except (OSError, *_AWAY) as error:  # OSError here only: inside the block it may be a file's
+            raise _unavailable(error) from error
+        try:
+            with translated_errors():
                 yield connection
+        finally:
+            with translated_errors():
+                await pool.release(connection)
 
     @asynccontextmanager
     async def transaction(

@@ -109,6 +109,12 @@ async def find(tx: PhotoTransaction, media_id: UUID) -> Photo:
     )
 
 
+async def find_path(db: Database, media_id: UUID) -> str | None:
+    """Return the photo's path in the store, None where the photo is gone."""
+    row = await db.fetch_row(SQL.find, media_id)
+    return str(row["store_path"]) if row else None
+
+
 async def copy_blob(db: Database, media_id: UUID, target: Path) -> bool:
     """Write a photo's bytes from the database to `target`; False where they are there no more.
 
@@ -121,6 +127,12 @@ async def copy_blob(db: Database, media_id: UUID, target: Path) -> bool:
                 file.write(part)
                 number += 1
     return number > 0
+
+
+async def lock(tx: PhotoTransaction, media_id: UUID) -> Status | None:
+    """Keep the photo from changing until the transaction ends; return its status, None if gone."""
+    status = await tx.connection.fetchval(SQL.lock, media_id)
+    return Status(status) if status else None
 
 
 async def advance(

@@ -21,6 +21,13 @@ SELECT id, user_id, filename, content_type, size_bytes, width, height, status, s
 FROM media
 WHERE id = $1
 
+-- name: lock
+-- $1 media id
+SELECT status
+FROM media
+WHERE id = $1
+FOR NO KEY UPDATE
+
 -- name: change_status
 -- $1 media ids, $2 new status, $3 statuses it may have now, $4 worker (null: as it is), $5 why it
 -- failed (FAILED only). Returns the ids that changed.

@@ -10,6 +10,7 @@ stored yet) or UPLOADED (stored).
 """
 
 from enum import StrEnum
+from itertools import pairwise
 
 
 class Status(StrEnum):
@@ -37,5 +38,5 @@ REACHED_FROM: dict[Status, frozenset[Status]] = {
 def is_legal_walk(statuses: list[Status]) -> bool:
     """Tell whether a photo may have gone through these states, from its first on."""
     return statuses[:1] == [Status.PENDING] and all(
-        before in REACHED_FROM[after] for before, after in zip(statuses, statuses[1:], strict=False)
+        before in REACHED_FROM[after] for before, after in pairwise(statuses)
     )

@@ -99,7 +99,7 @@ async def enqueue(connection: Connection, tasks: Sequence[NewTask]) -> list[int]
 
 
 class Claimer:
-    """Claims from one lane for one boot.
+    """Claims from one lane for one boot, and keeps what it holds from expiring.
 
     It remembers the lowest number it has seen and starts there: behind it lie only dead index
     entries, which a long transaction elsewhere keeps from being removed. Lower numbers can still
@@ -114,9 +114,18 @@ class Claimer:
         self._lease_s = lease_s
         self._mark = 0
         self._marked_at_s = 0.0
+        self._held: dict[int, Lease] = {}
+        self._answer_lost = False
 
     async def claim(self, limit: int) -> list[Lease]:
-        """Lease up to `limit` tasks, the oldest first. An empty list: there is nothing to do."""
+        """Lease up to `limit` tasks, the oldest first. An empty list: there is nothing to do.
+
+        Give every lease to `forget` when it is settled, whatever way. Raises DatabaseUnavailable;
+        what a claim took whose answer was lost is put back by the next.
+        """
+        if self._answer_lost:
+            await self._db.fetch(SQL.hand_back_strays, self._boot, list(self._held))
+            self._answer_lost = False
         if time.monotonic() - self._marked_at_s > MARK_LIFE_S:
             self._mark = 0
         leases = await self._claim(limit)
@@ -126,14 +135,25 @@ class Claimer:
         if leases and not self._mark:
             self._marked_at_s = time.monotonic()
         self._mark = leases[0].seq if leases else 0
+        self._held.update((lease.task_id, lease) for lease in leases)
         return leases
 
+    def forget(self, leases: Iterable[Lease]) -> None:
+        """Stop renewing leases that are settled or lost."""
+        for lease in leases:
+            self._held.pop(lease.task_id, None)
+
     async def renew(self) -> None:
-        """Extend every lease of the boot, in whatever lane, to a full term from now."""
-        await self._db.execute(SQL.renew, self._boot, self._lease_s)
+        """Extend every lease that is held to a full term from now."""
+        held = list(self._held.values())
+        if held:
+            ids, epochs = [lease.task_id for lease in held], [lease.epoch for lease in held]
+            await self._db.execute(SQL.renew, ids, epochs, self._boot, self._lease_s)
 
     async def _claim(self, limit: int) -> list[Lease]:
+        self._answer_lost = True
         rows = await self._db.fetch(SQL.claim, self.lane, self._mark, limit, self._boot, self._lease_s)
+        self._answer_lost = False
         return [
             Lease(
                 task_id=row["task_id"],

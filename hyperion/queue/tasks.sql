@@ -74,10 +74,26 @@ WHERE task_id = $1
 FOR UPDATE
 
 -- name: renew
--- $1 boot id, $2 lease in seconds.
-UPDATE task_lease
-SET deadline_at = now() + make_interval(secs => $2)
-WHERE boot = $1
+-- $1 task ids, $2 epochs, $3 boot id, $4 lease in seconds.
+UPDATE task_lease AS l
+SET deadline_at = now() + make_interval(secs => $4)
+FROM unnest($1::bigint[], $2::bigint[]) AS held (task_id, epoch)
+WHERE l.task_id = held.task_id
+  AND l.epoch = held.epoch
+  AND l.boot = $3
+
+-- name: hand_back_strays
+-- $1 boot id, $2 task ids that it knows of. Puts back what a claim took whose answer was lost.
+WITH released AS (
+    DELETE FROM task_lease
+    WHERE boot = $1
+      AND task_id <> ALL ($2::bigint[])
+    RETURNING lane, seq, task_id, attempt, crashes
+)
+INSERT INTO task_ready (lane, seq, task_id, attempt, crashes)
+SELECT lane, seq, task_id, attempt - 1, crashes
+FROM released
+RETURNING task_id
 
 -- name: schedule
 -- $1 task id, $2 lane, $3 delay in seconds, $4 attempt, $5 crashes, $6 error.

@@ -8,6 +8,7 @@ would take a lock on the whole database at commit.
 import asyncio
 import os
 from collections import defaultdict
+from contextlib import suppress
 from typing import Any
 
 from hyperion import logs
@@ -69,6 +70,7 @@ class Wakeup:
         self._outgoing = asyncio.Event()
         self._echo_channel = f"hyperion_echo_{os.getpid()}_{id(self):x}"
         self._echo = asyncio.Event()
+        self._is_sending = False
 
     def bell(self, channel: str) -> Bell:
         """Return a new bell for `channel`. Ask for all bells before `run` is started."""
@@ -80,6 +82,13 @@ class Wakeup:
         """Wake whoever waits on `channel`, anywhere: the first time at once, then gathered over 5 ms."""
         self._to_send[channel].add(payload)
         self._outgoing.set()
+
+    async def flush(self, *, timeout_s: float) -> None:
+        """Wait until what was rung is sent, at most so long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while self._to_send or self._is_sending:
+                    await asyncio.sleep(COALESCE_S)
 
     async def run(self) -> None:
         """Connect, listen and send, and do it again whenever the connection fails."""
@@ -133,6 +142,7 @@ class Wakeup:
         rows = [(channel, text) for channel, payloads in sending.items() for text in _joined(payloads)]
         if not rows:
             return
+        self._is_sending = True
         try:
             await connection.execute(
                 "SELECT pg_notify(channel, payload) FROM unnest($1::text[], $2::text[]) AS n (channel, payload)",
@@ -145,6 +155,8 @@ class Wakeup:
                 self._to_send[channel] |= payloads
             self._outgoing.set()
             raise
+        finally:
+            self._is_sending = False
 
     async def _test(self, connection: Connection) -> None:
         self._echo.clear()

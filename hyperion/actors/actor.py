@@ -1,0 +1,221 @@
+"""What every actor does besides its work: register, beat, read its mail, stop when told to."""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+from typing import ClassVar
+
+from hyperion import logs
+from hyperion.actors import mailbox
+from hyperion.actors.mailbox import MAIL_CHANNEL, SQL
+from hyperion.actors.specs import Life
+from hyperion.db import Database
+from hyperion.errors import DatabaseUnavailable, LifeOver
+from hyperion.queue import Wakeup
+from hyperion.settings import Settings
+
+log = logs.get_logger()
+
+EXIT_ASKED = 0
+EXIT_BUG = 1
+EXIT_DRAINED = 3
+EXIT_LIFE_OVER = 4
+EXIT_ORPHANED = 5
+RETRY_S = 0.5
+
+
+class Actor:
+    """One process with its own loop, connections and heartbeat. Subclasses bring `work`.
+
+    `work` runs until it is cancelled (stop), or returns because it is `draining`. It calls
+    `mark_ready` when it can do what it is for.
+    """
+
+    max_connections: ClassVar[int] = 3
+    generic_plans: ClassVar[bool] = True
+
+    def __init__(self, life: Life, settings: Settings) -> None:
+        self.life = life
+        self.settings = settings
+        self.db = Database(
+            settings.database_url,
+            name=life.label,
+            max_connections=self.max_connections,
+            generic_plans=self.generic_plans,
+        )
+        self.wakeup = Wakeup(self.db)
+        self.is_paused = False
+        self.draining = asyncio.Event()
+        self._state = "starting"
+        self._task: tuple[int | None, str | None, float | None] = (None, None, None)
+        self._mail = self.wakeup.bell(MAIL_CHANNEL)
+        self._beat_now = asyncio.Event()
+        self._work: asyncio.Task[None] | None = None
+        self._stop_asked = False
+
+    async def work(self) -> None:
+        """Do what the actor is for. Must hand back what it holds when cancelled."""
+        raise NotImplementedError
+
+    async def renew(self) -> None:
+        """Renew what the actor holds; called three times within the term of a lease."""
+
+    def mark_ready(self) -> None:
+        """Tell the supervisor, by the next beat (at once), that the work has begun."""
+        self._state = "ready"
+        self._beat_now.set()
+
+    def show_task(self, task_id: int | None, status: str | None = None, progress: float | None = None) -> None:
+        """Show on dashboards what is being worked on; a new task or status at once."""
+        if (task_id, status) != self._task[:2]:
+            self._beat_now.set()
+        self._task = (task_id, status, progress)
+
+    def stop(self) -> None:
+        """Ask the work to end and hand back. May be called twice, and before it began."""
+        if self._stop_asked:
+            return  # a second cancellation would cut the handing back short
+        self._stop_asked = True
+        self._state = "stopping"
+        if self._work:
+            self._work.cancel()
+
+    async def main(self) -> int:
+        """Live one life; return the process's exit code."""
+        self._watch_signals_and_parent()
+        async with self.db:
+            try:
+                await self._register()
+                return await self._live()
+            except LifeOver:
+                log.warning("actor.superseded", boot=self.life.boot)
+                return EXIT_LIFE_OVER
+
+    async def _live(self) -> int:
+        self._work = asyncio.create_task(self.work(), name="work")
+        if self._stop_asked:
+            self._work.cancel()
+        background = [
+            asyncio.create_task(self.wakeup.run(), name="wakeup"),
+            asyncio.create_task(self._beat_forever(), name="heartbeat"),
+            asyncio.create_task(self._renew_forever(), name="renewal"),
+            asyncio.create_task(self._read_mail_forever(), name="mailbox"),
+        ]
+        try:
+            await asyncio.wait({self._work, *background}, return_when=asyncio.FIRST_COMPLETED)
+            if not self._work.done():
+                self._work.cancel()
+                await asyncio.wait({self._work})
+                for task in background:
+                    if task.done():
+                        task.result()
+            return self._exit_code(self._work)
+        finally:
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+
+    def _exit_code(self, work: asyncio.Task[None]) -> int:
+        if not work.cancelled() and (error := work.exception()):
+            raise error
+        if self._stop_asked:
+            log.info("actor.stopped")
+            return EXIT_ASKED
+        if self.draining.is_set():
+            log.info("actor.drained")
+            return EXIT_DRAINED
+        log.error("actor.ended_unasked")
+        return EXIT_BUG
+
+    def _watch_signals_and_parent(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self.stop)
+        parent = multiprocessing.parent_process()
+        if parent:
+            # The supervisor's end of this pipe closes when it dies, however it dies.
+            loop.add_reader(parent.sentinel, os._exit, EXIT_ORPHANED)
+
+    async def _register(self) -> None:
+        life = self.life
+        while True:
+            try:
+                row = await self.db.fetch_row(
+                    SQL.register,
+                    life.node,
+                    life.spec.name,
+                    life.label,
+                    life.spec.kind,
+                    life.boot,
+                    os.getpid(),
+                    life.restarts,
+                )
+                break
+            except DatabaseUnavailable:
+                await asyncio.sleep(RETRY_S)
+        if row is None:
+            raise LifeOver(life.boot)
+        self.is_paused = row["paused"]
+        log.info("actor.started", pid=os.getpid(), boot=life.boot, restarts=life.restarts)
+
+    async def _beat_forever(self) -> None:
+        missed = False
+        while True:
+            try:
+                self._beat_now.clear()
+                if await self._beat():
+                    self._mail.strike()
+                if missed:
+                    log.info("heartbeat.resumed")
+                missed = False
+            except DatabaseUnavailable as error:
+                if not missed:
+                    log.warning("heartbeat.missed", reason=str(error))
+                missed = True
+            try:
+                async with asyncio.timeout(RETRY_S if missed else self.settings.heartbeat_s):
+                    await self._beat_now.wait()
+            except TimeoutError:
+                continue
+
+    async def _beat(self) -> bool:
+        """Beat once; tell whether there is mail. Raises LifeOver when another life has begun."""
+        life = self.life
+        row = await self.db.fetch_row(
+            SQL.beat, life.node, life.spec.name, life.boot, self._state, *self._task, life.label, timeout_s=5
+        )
+        if row is None:
+            raise LifeOver(life.boot)
+        return bool(row["has_mail"])
+
+    async def _renew_forever(self) -> None:
+        while True:
+            try:
+                await self.renew()
+                await asyncio.sleep(self.settings.lease_s / 3)
+            except DatabaseUnavailable:
+                await asyncio.sleep(RETRY_S)
+
+    async def _read_mail_forever(self) -> None:
+        while True:
+            heard = await self._mail.wait(timeout_s=3600)
+            if not mailbox.is_for(heard, self.life.label):
+                continue
+            try:
+                for message_id, _, verb, argument in await mailbox.read(self.db, [self.life.label]):
+                    await self._obey(verb, argument)
+                    await mailbox.delete(self.db, [message_id])
+                    log.info("message.obeyed", verb=verb, argument=argument)
+                    if verb == "restart":
+                        self.stop()
+            except DatabaseUnavailable:
+                continue  # the next beat says again that there is mail
+
+    async def _obey(self, verb: str, argument: str | None) -> None:
+        if verb in ("pause", "resume"):
+            self.is_paused = verb == "pause"
+            await self.db.execute(SQL.set_paused, self.life.node, self.life.spec.name, self.is_paused)
+        elif verb == "drain":
+            self.draining.set()
+        elif verb == "log_level" and argument in ("debug", "info", "warning", "error"):
+            logs.set_level(argument)

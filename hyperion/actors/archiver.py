@@ -1,0 +1,119 @@
+"""The archiver: takes photos from the database into the store, and removes what was deleted."""
+
+import asyncio
+import tempfile
+from functools import partial
+from pathlib import Path
+from uuid import UUID
+
+from hyperion import logs, queue
+from hyperion.actors.claiming import ClaimingActor
+from hyperion.actors.specs import Life
+from hyperion.db.leader import while_leader
+from hyperion.errors import LeaseLost, StoreUnavailable
+from hyperion.media import photos
+from hyperion.media.store import Item, LocalStore
+from hyperion.media.transaction import ARCHIVE_LANE, PhotoTransaction
+from hyperion.queue import Lease
+from hyperion.settings import Settings
+
+log = logs.get_logger()
+
+LEADER_KEY = "hyperion:store"
+FIRST_PAUSE_S = 1.0
+LAST_PAUSE_S = 60.0
+
+
+class Archiver(ClaimingActor):
+    """The one committer of the store in the whole cluster; the others stand by.
+
+    Killed at any point it leaves a lease behind, and storing or removing again is harmless.
+    """
+
+    lane = ARCHIVE_LANE
+
+    def __init__(self, life: Life, settings: Settings) -> None:
+        super().__init__(life, settings)
+        self._store = LocalStore(settings.store_dir)
+        self._spool = settings.var_dir / "spool"
+        self._spool.mkdir(parents=True, exist_ok=True)
+        self._pause_s = FIRST_PAUSE_S
+
+    async def work(self) -> None:
+        """Store and erase until drained or cancelled."""
+        self.mark_ready()
+        await while_leader(self.db, LEADER_KEY, self._archive)
+
+    async def _archive(self) -> None:
+        await self._store.sweep()
+        while leases := await self.next_leases(self.settings.archive_batch):
+            try:
+                await self._handle(leases)
+            except LeaseLost as error:
+                log.warning("lease.lost", task_id=error.task_id)
+            except asyncio.CancelledError:
+                await self.hand_back(leases)
+                raise
+            except StoreUnavailable as error:
+                await self.hand_back(leases)
+                log.error("store.unavailable", reason=str(error), retry_s=self._pause_s)
+                await asyncio.sleep(self._pause_s)
+                self._pause_s = min(self._pause_s * 2, LAST_PAUSE_S)
+            else:
+                self._pause_s = FIRST_PAUSE_S
+            finally:
+                self.forget(leases)
+                self.show_task(None)
+
+    async def _handle(self, leases: list[Lease]) -> None:
+        """Store the batch's photos, then erase: what is both was stored first."""
+        self.show_task(leases[0].task_id, "ARCHIVING")
+        arriving = [lease for lease in leases if lease.kind == "archive"]
+        leaving = [lease for lease in leases if lease.kind == "erase"]
+        if arriving:
+            await self._put(arriving)
+        if leaving:
+            await self._erase(leaving)
+
+    async def _put(self, leases: list[Lease]) -> None:
+        with tempfile.TemporaryDirectory(dir=self._spool, prefix="archive-") as folder:
+            items = await self._collect(leases, Path(folder))
+            try:
+                await self._store.put_many(list(items.values()))
+            except (StoreUnavailable, asyncio.CancelledError):
+                raise
+            except Exception as error:
+                log.exception("store.put_failed", photos=len(items))
+                for lease in leases:
+                    await self.fail(lease, error=f"{type(error).__name__}: {error}")
+                return
+
+        async def write(tx: PhotoTransaction) -> None:
+            await queue.finish(tx.connection, leases)
+            existing = await photos.store_done(tx, list(items))
+            # Deleted while it was being stored: its erasure may have come too early.
+            orphans = [item for media_id, item in items.items() if media_id not in existing]
+            await tx.enqueue([photos.erase_task(item.path) for item in orphans])
+
+        await self.write(write)
+        log.info("photo.stored", count=len(items))
+
+    async def _collect(self, leases: list[Lease], folder: Path) -> dict[UUID, Item]:
+        """Copy the batch's bytes to files; photos that are deleted by now are left out."""
+        items: dict[UUID, Item] = {}
+        for number, lease in enumerate(leases):
+            assert lease.item is not None
+            source = folder / str(number)
+            path = await self.patiently(partial(photos.find_path, self.db, lease.item))
+            if path and await self.patiently(partial(photos.copy_blob, self.db, lease.item, source)):
+                items[lease.item] = Item(path, source)
+        return items
+
+    async def _erase(self, leases: list[Lease]) -> None:
+        await self._store.delete_many([lease.payload["path"] for lease in leases])
+
+        async def write(tx: PhotoTransaction) -> None:
+            await queue.finish(tx.connection, leases)
+
+        await self.write(write)
+        log.info("photo.erased", count=len(leases))

@@ -1,0 +1,115 @@
+"""What actors share that live off a lane of the queue: the worker and the archiver."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+from hyperion import logs, queue
+from hyperion.actors.actor import Actor
+from hyperion.actors.mailbox import SQL
+from hyperion.actors.specs import Life
+from hyperion.errors import DatabaseUnavailable
+from hyperion.media import photos
+from hyperion.media.recovery import task_died
+from hyperion.media.transaction import PhotoTransaction, photo_transaction
+from hyperion.queue import Claimer, Lease, lane_channel
+from hyperion.settings import Settings
+
+log = logs.get_logger()
+
+T = TypeVar("T")
+
+HAND_BACK_LIMIT_S = 3.0
+FIRST_WAIT_S = 0.1
+LAST_WAIT_S = 5.0
+
+
+class ClaimingActor(Actor):
+    """An actor that claims from `lane`, settles in transactions and outlasts an absent database."""
+
+    lane: str
+
+    def __init__(self, life: Life, settings: Settings) -> None:
+        super().__init__(life, settings)
+        self._bell = self.wakeup.bell(lane_channel(self.lane))
+        self._claimer = Claimer(self.db, lane=self.lane, boot=life.boot, lease_s=settings.lease_s)
+
+    async def renew(self) -> None:
+        """Renew the leases in hand."""
+        await self._claimer.renew()
+
+    async def next_leases(self, limit: int) -> list[Lease]:
+        """Wait for work and lease up to `limit` of it; an empty list when draining."""
+        while not self.draining.is_set():
+            if self.is_paused:
+                await self._bell.wait(self._poll_s())
+                continue
+            leases = await self.patiently(lambda: self._claimer.claim(limit))
+            if leases:
+                return leases
+            await self._bell.wait(self._poll_s())
+        return []
+
+    async def write(self, write: Callable[[PhotoTransaction], Awaitable[None]]) -> None:
+        """Run `write` in a transaction, again and again while the database is away.
+
+        A commit whose answer was lost is written again, so `write` must hold or finish a lease:
+        the second time it finds its own work done or the lease gone (LeaseLost).
+        """
+
+        async def attempt() -> None:
+            async with photo_transaction(self.db, self.wakeup) as tx:
+                await write(tx)
+
+        await self.patiently(attempt)
+
+    async def patiently(self, attempt: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Await `attempt()` until the database answers; return what it returns."""
+        wait_s = FIRST_WAIT_S
+        while True:
+            try:
+                return await attempt()
+            except DatabaseUnavailable as error:
+                log.warning("database.awaited", reason=str(error))
+            await asyncio.sleep(wait_s * random.uniform(0.5, 1))  # noqa: S311  (jitter)
+            wait_s = min(wait_s * 2, LAST_WAIT_S)
+
+    async def fail(self, lease: Lease, *, error: str) -> None:
+        """End a failed attempt: another one later, or the task is dead and its photo FAILED."""
+
+        async def write(tx: PhotoTransaction) -> None:
+            retry = await queue.fail(tx.connection, lease, error=error, max_attempts=self.settings.max_attempts)
+            await self.count(tx, failed=1)
+            if retry.is_dead:
+                await task_died(tx, lease.item, reason=error)
+            elif lease.item:
+                await photos.abandon(tx, lease.item, reason=f"attempt {lease.attempt} failed: {error}")
+
+        await self.write(write)
+
+    async def hand_back(self, leases: Sequence[Lease]) -> None:
+        """Give work back uncounted so that others have it at once; within seconds or not at all."""
+        try:
+            async with asyncio.timeout(HAND_BACK_LIMIT_S), photo_transaction(self.db, self.wakeup) as tx:
+                returned = await queue.hand_back(tx.connection, leases)
+                tx.lanes.add(self.lane)
+                for lease in leases:
+                    if lease.item and lease.task_id in returned:
+                        await photos.abandon(tx, lease.item, reason=f"handed back by {self.life.label}")
+            log.info("lease.handed_back", task_ids=sorted(returned))
+        except (DatabaseUnavailable, TimeoutError) as error:
+            log.warning("lease.hand_back_failed", reason=str(error))  # the supervisor rescues it
+        finally:
+            self._claimer.forget(leases)
+
+    async def count(self, tx: PhotoTransaction, *, done: int = 0, failed: int = 0) -> None:
+        """Count tasks in this actor's row of the day."""
+        await tx.connection.execute(SQL.count_outcome, self.life.label, done, failed)
+
+    def forget(self, leases: Sequence[Lease]) -> None:
+        """Stop renewing leases that are settled."""
+        self._claimer.forget(leases)
+
+    def _poll_s(self) -> float:
+        return self.settings.poll_s * random.uniform(0.75, 1.25)  # noqa: S311  (jitter)

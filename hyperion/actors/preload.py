@@ -1,0 +1,21 @@
+"""Imported once by the fork server, so that every actor starts with all code in shared memory.
+
+Nothing here may open a socket or start a thread: what is forked must be inert.
+"""
+
+import gc
+import signal
+
+import setproctitle
+
+import hyperion.actors.entry
+
+__all__ = ["hyperion"]
+
+setproctitle.setproctitle("hyperion: fork server")
+# A SIGTERM for the whole group or control group means the supervisor, which stops the actors in
+# order; without a fork server they would be killed at once.
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+# Everything imported by now stays: keep the collector from touching it, and so from copying its pages.
+gc.collect()
+gc.freeze()

@@ -1,0 +1,128 @@
+"""The reaper: promotes what is due, frees what nobody answers for, ends what will never end."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from hyperion import logs, queue
+from hyperion.actors.actor import Actor
+from hyperion.actors.mailbox import SQL
+from hyperion.actors.restart import is_silent
+from hyperion.db.leader import while_leader
+from hyperion.db.pool import affected
+from hyperion.errors import DatabaseUnavailable
+from hyperion.media import photos, recovery
+from hyperion.media.status import Status
+from hyperion.media.transaction import ANALYSE_LANE, ARCHIVE_LANE, photo_transaction
+from hyperion.queue import lane_channel
+
+log = logs.get_logger()
+
+LEADER_KEY = "hyperion:reaper"
+FORGET_NODE_S = 3600.0
+KEEP_FAILURES_S = 86400.0
+KEEP_SAMPLES_S = 8 * 86400.0
+KEEP_MAIL_S = 86400.0
+Counts = dict[str, int]
+
+
+@dataclass
+class Duty:
+    """Something to do every `every_s` seconds; `run_once` returns what it counted."""
+
+    every_s: float
+    run_once: Callable[[], Awaitable[Counts]]
+    due_at_s: float = 0.0
+
+
+class Reaper(Actor):
+    """One of these works in the whole cluster; the others stand by."""
+
+    _answering_since_s = 0.0
+
+    async def work(self) -> None:
+        """Do the duties whenever they are due, until cancelled."""
+        self.mark_ready()
+        await while_leader(self.db, LEADER_KEY, self._reap)
+
+    async def _reap(self) -> None:
+        self._answering_since_s = time.monotonic()
+        duties = [
+            Duty(self.settings.poll_s, self.promote),
+            Duty(self.settings.rescue_s, self.rescue),
+            Duty(self.settings.reap_s, self.mend_photos),
+            Duty(self.settings.reap_s, self.sweep),
+        ]
+        while not self.draining.is_set():
+            for duty in duties:
+                if duty.due_at_s <= time.monotonic():
+                    await self._run(duty)
+            await asyncio.sleep(max(0.01, min(duty.due_at_s for duty in duties) - time.monotonic()))
+
+    async def _run(self, duty: Duty) -> None:
+        try:
+            counts = await duty.run_once()
+        except DatabaseUnavailable as error:
+            self._answering_since_s = time.monotonic()
+            log.warning("reaper.postponed", duty=duty.run_once.__name__, reason=str(error))
+            duty.due_at_s = time.monotonic() + min(1.0, duty.every_s)
+            return
+        if any(counts.values()):
+            log.info("reaper.worked", duty=duty.run_once.__name__, **counts)
+        duty.due_at_s = time.monotonic() + duty.every_s
+
+    async def promote(self) -> Counts:
+        """Make ready what waited long enough."""
+        lanes = await queue.promote_due(self.db)
+        for lane in lanes:
+            self.wakeup.ring(lane_channel(lane))
+        return {"lanes": len(lanes)}
+
+    async def rescue(self) -> Counts:
+        """Free lost leases, once everybody has had the time to renew since the database answers."""
+        answering_s = time.monotonic() - self._answering_since_s
+        limit_s = max(self.settings.lease_s / 2, self.settings.silence_s)
+        if not is_silent(silent_s=answering_s, answering_s=answering_s, limit_s=limit_s):
+            return {}
+        freed = await recovery.rescue_lost(
+            self.db, self.wakeup, silent_s=self.settings.offline_s, max_crashes=self.settings.max_crashes
+        )
+        return {"returned": freed.returned, "dead": freed.dead}
+
+    async def mend_photos(self) -> Counts:
+        """End or restart photos that are stuck and have no task that would move them."""
+        return {
+            "failed": await self._mend(Status.PENDING, self.settings.pending_limit_s, ARCHIVE_LANE),
+            "requeued": await self._mend(Status.UPLOADED, self.settings.uploaded_limit_s, ANALYSE_LANE),
+            "abandoned": await self._mend(Status.EXTRACTING, self.settings.uploaded_limit_s, ANALYSE_LANE)
+            + await self._mend(Status.PROCESSING, self.settings.uploaded_limit_s, ANALYSE_LANE),
+        }
+
+    async def _mend(self, status: Status, limit_s: float, lane: str) -> int:
+        stuck = await photos.list_stuck(self.db, status, older_than_s=limit_s)
+        return sum([await self._mend_one(media_id, status, lane, limit_s) for media_id in stuck])
+
+    async def _mend_one(self, media_id: UUID, status: Status, lane: str, limit_s: float) -> bool:
+        async with photo_transaction(self.db, self.wakeup) as tx:
+            if await photos.lock(tx, media_id) is not status or await queue.is_alive(
+                tx.connection, item=media_id, lane=lane
+            ):
+                return False
+            if status is Status.PENDING:
+                return await photos.give_up(tx, media_id, reason=f"not stored within {limit_s:g} s")
+            await photos.abandon(tx, media_id, reason="nobody was working on it")
+            await tx.enqueue([photos.analyse_task(media_id)])
+            return True
+
+    async def sweep(self) -> Counts:
+        """Delete what is over: finished tasks, expired tokens, old samples, nodes that left."""
+        return {
+            "tasks": await queue.purge_finished(self.db, older_than_s=self.settings.task_retention_s),
+            "tokens": affected(await self.db.execute(SQL.expire_tokens)),
+            "failures": affected(await self.db.execute(SQL.expire_failures, KEEP_FAILURES_S)),
+            "samples": affected(await self.db.execute(SQL.expire_samples, KEEP_SAMPLES_S)),
+            "messages": affected(await self.db.execute(SQL.expire_mail, KEEP_MAIL_S)),
+            "actors": affected(await self.db.execute(SQL.forget_silent_nodes, FORGET_NODE_S)),
+        }

@@ -1,0 +1,42 @@
+"""The web actor: serves the HTTP and WebSocket interface."""
+
+from typing import ClassVar
+
+from aiohttp import web
+
+from hyperion import logs
+from hyperion.actors.actor import Actor
+from hyperion.actors.specs import Life
+from hyperion.media.store import LocalStore
+from hyperion.settings import Settings
+from hyperion.web.app import make_app
+
+log = logs.get_logger()
+
+DRAIN_S = 3.0
+
+
+class Web(Actor):
+    """One HTTP server. On stop it closes its sockets with 1001 and lets requests finish."""
+
+    max_connections: ClassVar[int] = 16
+    generic_plans: ClassVar[bool] = False
+
+    def __init__(self, life: Life, settings: Settings) -> None:
+        super().__init__(life, settings)
+        self._app = make_app(settings, self.db, self.wakeup, LocalStore(settings.store_dir))
+
+    async def work(self) -> None:
+        """Serve until drained or cancelled."""
+        runner = web.AppRunner(
+            self._app, handle_signals=False, access_log=None, shutdown_timeout=DRAIN_S, keepalive_timeout=75
+        )
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, self.settings.host, self.settings.port, backlog=1024)
+            await site.start()
+            log.info("web.listening", host=self.settings.host, port=self.settings.port)
+            self.mark_ready()
+            await self.draining.wait()
+        finally:
+            await runner.cleanup()

@@ -1,0 +1,176 @@
+"""The worker: claims one photo at a time, reads it, has it looked at, writes down what was found."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import structlog
+
+from hyperion import logs, queue
+from hyperion.actors.claiming import ClaimingActor
+from hyperion.actors.specs import Life
+from hyperion.errors import LeaseLost, PhotoGone, PhotoUnusable, StatusConflict
+from hyperion.media import exif, image, photos
+from hyperion.media.detector import Finding, make_detector
+from hyperion.media.exif import Facts
+from hyperion.media.photos import Photo
+from hyperion.media.status import Status
+from hyperion.media.store import LocalStore, Store
+from hyperion.media.transaction import ANALYSE_LANE, PhotoTransaction
+from hyperion.queue import Lease
+from hyperion.settings import Settings
+
+log = logs.get_logger()
+
+
+class Worker(ClaimingActor):
+    """A Titan of the fleet. Works on one task at a time; blocking work runs in a thread."""
+
+    lane = ANALYSE_LANE
+
+    def __init__(self, life: Life, settings: Settings) -> None:
+        super().__init__(life, settings)
+        self._store: Store = LocalStore(settings.store_dir)
+        self._detector = make_detector(settings.detector, processing_s=settings.processing_s)
+        spool = settings.var_dir / "spool"
+        spool.mkdir(parents=True, exist_ok=True)
+        # One file for all lives of this worker: whoever is killed leaves nothing that piles up.
+        self._spool_file = spool / f"{life.label}.photo"
+
+    async def work(self) -> None:
+        """Claim and handle tasks until drained or cancelled."""
+        self.mark_ready()
+        while leases := await self.next_leases(1):
+            with structlog.contextvars.bound_contextvars(task_id=leases[0].task_id, media_id=str(leases[0].item)):
+                await self._handle(leases[0])
+
+    async def _handle(self, lease: Lease) -> None:
+        """Work on one task; whatever happens, its lease is settled, handed back or lost."""
+        log.info("task.started", kind=lease.kind, attempt=lease.attempt)
+        started_s = time.monotonic()
+        try:
+            try:
+                async with asyncio.timeout(self.settings.task_timeout_s):
+                    await (self._analyse(lease) if lease.kind == "analyse" else self._simulate(lease))
+            except (PhotoGone, StatusConflict) as error:
+                await self._drop(lease, reason=str(error))
+            except PhotoUnusable as error:
+                await self._refuse(lease, reason=error.detail)
+            except LeaseLost:
+                raise
+            except TimeoutError:
+                await self.fail(lease, error=f"took longer than {self.settings.task_timeout_s:g} s")
+            except Exception as error:
+                log.exception("task.failed", attempt=lease.attempt)
+                await self.fail(lease, error=f"{type(error).__name__}: {error}")
+            else:
+                log.info("task.finished", took_s=round(time.monotonic() - started_s, 3))
+        except LeaseLost:
+            log.warning("lease.lost")
+        except asyncio.CancelledError:
+            await self.hand_back([lease])
+            raise
+        finally:
+            self.forget([lease])
+            self.show_task(None)
+
+    async def _analyse(self, lease: Lease) -> None:
+        photo = await self._begin(lease)
+        async with self._file_of(photo) as path:
+            facts, thumbnail = await self._extract(path)
+            await self._keep_facts(lease, photo, facts, thumbnail)
+            self.show_task(lease.task_id, Status.PROCESSING, 0.0)
+            finding = await self._detector.detect(
+                path, on_progress=lambda share: self.show_task(lease.task_id, Status.PROCESSING, share)
+            )
+        await self._keep_finding(lease, photo, finding)
+
+    async def _begin(self, lease: Lease) -> Photo:
+        assert lease.item is not None
+        media_id = lease.item
+        found: list[Photo] = []
+
+        async def write(tx: PhotoTransaction) -> None:
+            await queue.hold(tx.connection, lease)
+            await photos.advance(tx, media_id, Status.EXTRACTING, worker=self.life.label)
+            found[:] = [await photos.find(tx, media_id)]
+
+        await self.write(write)
+        self.show_task(lease.task_id, Status.EXTRACTING)
+        return found[0]
+
+    async def _extract(self, path: Path) -> tuple[Facts, bytes]:
+        """Read what the file says of itself; never faster than the simulation is asked to be."""
+
+        def extract() -> tuple[Facts, bytes]:
+            return exif.read(path), image.thumbnail(path)
+
+        result, _ = await asyncio.gather(asyncio.to_thread(extract), asyncio.sleep(self.settings.extraction_s))
+        return result
+
+    async def _keep_facts(self, lease: Lease, photo: Photo, facts: Facts, thumbnail: bytes) -> None:
+        async def write(tx: PhotoTransaction) -> None:
+            await queue.hold(tx.connection, lease)
+            await photos.advance(tx, photo.id, Status.PROCESSING, worker=self.life.label)
+            await photos.write_facts(tx, photo.id, facts, thumbnail=thumbnail)
+
+        await self.write(write)
+
+    async def _keep_finding(self, lease: Lease, photo: Photo, finding: Finding) -> None:
+        async def write(tx: PhotoTransaction) -> None:
+            await queue.finish(tx.connection, [lease])
+            await photos.advance(tx, photo.id, Status.READY, worker=self.life.label)
+            await photos.write_finding(tx, photo.id, finding)
+            await photos.drop_blob(tx, photo.id)
+            await self.count(tx, done=1)
+
+        await self.write(write)
+
+    async def _simulate(self, lease: Lease) -> None:
+        """Go through the motions of a task without a photo, as long as a real one takes."""
+        self.show_task(lease.task_id, Status.EXTRACTING)
+        await asyncio.sleep(self.settings.extraction_s)
+        self.show_task(lease.task_id, Status.PROCESSING)
+        await asyncio.sleep(self.settings.processing_s)
+
+        async def write(tx: PhotoTransaction) -> None:
+            await queue.finish(tx.connection, [lease])
+            await self.count(tx, done=1)
+
+        await self.write(write)
+
+    async def _drop(self, lease: Lease, *, reason: str) -> None:
+        """Finish a task whose photo is gone or needs no work any more."""
+
+        async def write(tx: PhotoTransaction) -> None:
+            await queue.finish(tx.connection, [lease])
+
+        await self.write(write)
+        log.info("task.dropped", reason=reason)
+
+    async def _refuse(self, lease: Lease, *, reason: str) -> None:
+        """Finish a task whose photo cannot be read, however often it were tried."""
+
+        async def write(tx: PhotoTransaction) -> None:
+            await queue.finish(tx.connection, [lease])
+            if lease.item:
+                await photos.give_up(tx, lease.item, reason=reason)
+                await photos.drop_blob(tx, lease.item)
+            await self.count(tx, failed=1)
+
+        await self.write(write)
+        log.warning("photo.refused", reason=reason)
+
+    @asynccontextmanager
+    async def _file_of(self, photo: Photo) -> AsyncIterator[Path]:
+        """Give a file with the photo's bytes: from the database while they are there, else stored."""
+        try:
+            if await self.patiently(lambda: photos.copy_blob(self.db, photo.id, self._spool_file)):
+                yield self._spool_file
+            else:
+                async with self._store.local_copy(photo.store_path) as path:
+                    yield path
+        finally:
+            self._spool_file.unlink(missing_ok=True)

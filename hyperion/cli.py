@@ -1,0 +1,173 @@
+"""Operations from a shell: `hyperion COMMAND`, against the database of the environment."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import click
+
+from hyperion import logs, queue
+from hyperion.actors import mailbox
+from hyperion.db import Database, load_queries, migrations
+from hyperion.db.embedded import EmbeddedPostgres
+from hyperion.errors import BadConfiguration, HyperionError
+from hyperion.media import photos, recovery
+from hyperion.queue import Wakeup
+from hyperion.settings import Settings, documented, load
+
+T = TypeVar("T")
+
+EXIT_BAD_CONFIGURATION = 78
+SEND_WAIT_S = 2.0
+SQL = load_queries("hyperion", "cli.sql")
+
+
+@click.group()
+@click.option("--dev", is_flag=True, help="Use the settings and the embedded Postgres of `make run`, which must be up.")
+@click.pass_context
+def main(context: click.Context, *, dev: bool) -> None:
+    """Operate Hyperion. Settings come from the environment; `hyperion config` lists them."""
+    logs.configure("warning")
+    context.obj = dev
+
+
+def _settings(dev: bool) -> Settings:
+    try:
+        settings = load(dev=dev)
+    except BadConfiguration as error:
+        for fault in error.faults:
+            click.echo(fault, err=True)
+        sys.exit(EXIT_BAD_CONFIGURATION)
+    if dev and not settings.database_url:
+        settings = replace(settings, database_url=EmbeddedPostgres(settings.var_dir).url("hyperion"))
+    return settings
+
+
+def _with_database(context: click.Context, act: Callable[[Database], Awaitable[T]]) -> T:
+    settings = _settings(context.obj)
+
+    async def run() -> T:
+        async with Database(settings.database_url, name="operator", max_connections=2) as db:
+            return await act(db)
+
+    try:
+        return asyncio.run(run())
+    except HyperionError as error:
+        raise click.ClickException(f"{type(error).__name__}: {error}") from error
+
+
+@main.command()
+@click.pass_context
+def config(context: click.Context) -> None:
+    """List every setting with its default, and check those of the environment."""
+    for name, default, meaning in documented():
+        click.echo(f"{name:32} {default or '-':12} {meaning}")
+    _settings(context.obj)
+    click.echo("\nThe environment is fine.")
+
+
+@main.command()
+@click.pass_context
+def migrate(context: click.Context) -> None:
+    """Bring the schema up to date."""
+    settings = _settings(context.obj)
+    logs.configure(settings.log_level)
+    applied = migrations.apply(settings.database_url)
+    logs.get_logger().info("schema.migrated", applied=applied)
+
+
+@main.command()
+@click.pass_context
+def status(context: click.Context) -> None:
+    """Show nodes, actors and how much each lane of the queue holds."""
+
+    async def show(db: Database) -> None:
+        for actor in await db.fetch(mailbox.SQL.list_actors):
+            state = "paused" if actor["paused"] and actor["state"] == "ready" else actor["state"]
+            click.echo(
+                f"{actor['label']:16} {actor['kind']:9} {state:9} pid {actor['pid']:<8} "
+                f"restarts {actor['restarts']:<4} beat {actor['silent_s']:.1f} s ago "
+                f"task {actor['current_task_id'] or '-'}  (node {actor['node']}: {actor['node_state'] or 'gone'})"
+            )
+        for (lane, state), count in sorted((await queue.depths(db)).items()):
+            click.echo(f"lane {lane}: {count} {state}")
+
+    _with_database(context, show)
+
+
+@main.command()
+@click.argument("task_ids", type=int, nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="All dead tasks.")
+@click.pass_context
+def retry(context: click.Context, task_ids: tuple[int, ...], *, everything: bool) -> None:
+    """Bring dead tasks back with fresh attempts; without arguments list them."""
+
+    async def act(db: Database) -> None:
+        dead = await queue.list_dead(db, limit=1_000_000 if everything else 100)
+        if not task_ids and not everything:
+            for task in dead:
+                click.echo(
+                    f"{task.task_id} {task.lane}/{task.kind} died {task.died_at:%Y-%m-%d %H:%M:%S}: {task.error}"
+                )
+            return
+        wakeup = Wakeup(db)
+        waking = asyncio.create_task(wakeup.run())
+        chosen = [task.task_id for task in dead] if everything else list(task_ids)
+        click.echo(f"{await recovery.revive(db, wakeup, chosen)} tasks brought back")
+        await wakeup.flush(timeout_s=SEND_WAIT_S)
+        waking.cancel()
+
+    _with_database(context, act)
+
+
+def _message_command(verb: str, meaning: str) -> None:
+    @main.command(name=verb, help=meaning)
+    @click.argument("actors", nargs=-1, required=True)
+    @click.pass_context
+    def command(context: click.Context, actors: tuple[str, ...]) -> None:
+        async def act(db: Database) -> None:
+            for actor in actors:
+                await mailbox.send(db, actor, verb)
+
+        _with_database(context, act)
+
+
+_message_command("pause", "Let actors (by name, say Helios) claim nothing more until `resume`.")
+_message_command("resume", "Let paused actors go on.")
+_message_command("drain", "Let actors finish what they hold and stay down until `restart`.")
+_message_command("restart", "Give actors a new life; also those that are parked or drained.")
+
+
+@main.command()
+@click.argument("actor")
+@click.argument("level", type=click.Choice(["debug", "info", "warning", "error"]))
+@click.pass_context
+def log_level(context: click.Context, actor: str, level: str) -> None:
+    """Change the least level that a running actor logs."""
+    _with_database(context, lambda db: mailbox.send(db, actor, "log_level", level))
+
+
+@main.command()
+@click.option("--delete", "email", help="Delete the user with this email, with all photos.")
+@click.pass_context
+def users(context: click.Context, email: str | None) -> None:
+    """List users with their number of photos, or delete one."""
+
+    async def act(db: Database) -> Any:
+        if email:
+            async with db.transaction() as connection:
+                paths = await connection.fetch(SQL.lock_photos, email)
+                await queue.enqueue(connection, [photos.erase_task(row["store_path"]) for row in paths])
+                gone = await connection.fetchval(SQL.delete_user, email)
+            click.echo(f"deleted, {len(paths)} photos with it" if gone else "there is no such user")
+            return
+        for row in await db.fetch(SQL.list_users):
+            click.echo(f"{row['id']} {row['email']} {row['created_at']:%Y-%m-%d} {row['photos']} photos")
+
+    _with_database(context, act)
+
+
+if __name__ == "__main__":
+    main()

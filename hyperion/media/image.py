@@ -1,0 +1,302 @@
+"""What a file is, its thumbnail, and its name made safe: by content, never by what it calls itself."""
+
+import io
+import re
+import threading
+import unicodedata
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+from uuid import UUID
+
+from pi_heif import HeifImageFile, register_heif_opener  # type: ignore[import-untyped]
+from PIL import Image, features
+from PIL.AvifImagePlugin import AvifImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from hyperion.errors import PhotoUnusable
+
+DISPLAY_NAME_MAX = 255
+STORE_NAME_MAX = 100
+
+_HEAD_BYTES = 32
+_EXTENSION_MAX = 16
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_ORIENTATION = 274
+_TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
+_DECODED_WHOLE_MAX_PIXELS = 16_000_000
+_JPEG_END = b"\xff\xd9"
+_BIDI_MARKS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_INVISIBLE_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
+
+
+class _Kind(NamedTuple):
+    reader: type[ImageFile]
+    content_type: str
+    extension: str
+    magic: bytes
+
+    def begins(self, head: bytes) -> bool:
+        return re.match(self.magic, head, re.DOTALL) is not None
+
+
+# The readers are called themselves. Image.open would judge by Pillow's own pixel cap, which is global
+# and warns, and would read a phone's second picture as well, whose faults would spoil the first.
+# AVIF comes before HEIF: only its reader turns down what it cannot decode of the brands both share.
+_KINDS = {
+    "JPEG": _Kind(JpegImageFile, "image/jpeg", ".jpg", rb"\xff\xd8\xff"),
+    "PNG": _Kind(PngImageFile, "image/png", ".png", rb"\x89PNG\r\n\x1a\n"),
+    "WEBP": _Kind(WebPImageFile, "image/webp", ".webp", rb"RIFF.{4}WEBP"),
+    "TIFF": _Kind(TiffImageFile, "image/tiff", ".tiff", rb"II[*+]\0|MM\0[*+]"),
+    "BMP": _Kind(BmpImageFile, "image/bmp", ".bmp", rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0{3}"),
+    "AVIF": _Kind(AvifImageFile, "image/avif", ".avif", rb".{4}ftyp(avif|avis|mif1|msf1)"),
+    "HEIF": _Kind(HeifImageFile, "image/heic", ".heic", rb".{4}ftyp(hei[cxms]|hev[cxms]|mif1|msf1)"),
+}
+if not features.check("avif"):
+    del _KINDS["AVIF"]
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+register_heif_opener(decode_threads=1, thumbnails=False, depth_images=False, aux_images=False)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a file turned out to be. Width and height in pixels as stored, not turned by the orientation."""
+
+    content_type: str
+    width: int
+    height: int
+    extension: str
+
+
+def probe(path: Path, *, max_pixels: int) -> Probe:
+    """Tell type and size of the photo in `path` by its content, and whether it can be decoded.
+
+    The pixel cap is checked from the header, before anything is decoded. Damage is looked for
+    cheaply: a JPEG is decoded at an eighth of its size, a PNG's checksums are compared, other
+    kinds are decoded up to 16 megapixels (a WebP takes 15 bytes a pixel). A JPEG whose headers are
+    whole may lack the end of its pixels: viewers show the rest grey, and position and time are there.
+
+    Raises PhotoUnusable with the code `empty`, `unsupported_type`, `too_many_pixels` or `damaged`,
+    and OSError when `path` itself cannot be read.
+    """
+    with path.open("rb") as file, opened(file) as image:
+        width, height = _stored_size(image)
+        if width < 1 or height < 1:
+            raise PhotoUnusable("damaged", "The photo has no pixels.")
+        if width * height > max_pixels:
+            found, most = width * height / 1e6, max_pixels / 1e6
+            raise PhotoUnusable(
+                "too_many_pixels", f"The photo has {found:,.1f} megapixels; at most {most:g} are taken."
+            )
+        _check_pixels(image)
+        kind = _KINDS[image.format or ""]
+        return Probe(kind.content_type, width, height, kind.extension)
+
+
+def thumbnail(content: BinaryIO | Path, *, longest_side: int = 400) -> bytes:
+    """Return a small JPEG of `content`: turned upright, on white where transparent, without metadata.
+
+    Neither side exceeds `longest_side` pixels; a smaller photo keeps its size. What a JPEG lacks at
+    its end is grey. Decodes in full: the pixel cap must have been checked by `probe` before.
+    Raises PhotoUnusable as `probe` does.
+    """
+    with opened(content) as image:
+        small = _upright(_scaled_down(image, longest_side), image)
+        flat = _flat_rgb(small)
+        flat.info.clear()
+        flat.save(target := io.BytesIO(), "JPEG", quality=82, optimize=True)
+        return target.getvalue()
+
+
+@contextmanager
+def opened(content: BinaryIO | Path) -> Iterator[ImageFile]:
+    """Open a photo by its content; any failure of a decoder inside the block becomes PhotoUnusable.
+
+    Nothing is decoded when the block starts. Raises PhotoUnusable as `probe` does, and OSError
+    when a path cannot be opened.
+    """
+    if isinstance(content, Path):
+        with content.open("rb") as file, opened(file) as image:
+            yield image
+        return
+    with _pillow_quiet(), _faults_translated(), _read_header(content) as image:
+        yield image
+
+
+@contextmanager
+def _faults_translated() -> Iterator[None]:
+    try:
+        yield
+    except PhotoUnusable:
+        raise
+    except Image.DecompressionBombError as fault:
+        raise PhotoUnusable("too_many_pixels", "The photo has too many pixels.") from fault
+    except Exception as fault:  # Decoders of hostile bytes raise all there is: struct.error, MemoryError …
+        raise PhotoUnusable("damaged", "The photo is damaged or incomplete.") from fault
+
+
+_quiet_lock = threading.Lock()
+_quiet_depth = 0
+_quiet_filters = warnings.catch_warnings()
+
+
+@contextmanager
+def _pillow_quiet() -> Iterator[None]:
+    """Ignore Pillow's warnings about odd metadata while any thread is inside.
+
+    The filters of `warnings` belong to the process: two threads that each saved and restored them
+    would leave one's filter behind, so the first one in sets it and the last one out takes it away.
+    """
+    global _quiet_depth, _quiet_filters  # noqa: PLW0603
+    with _quiet_lock:
+        if _quiet_depth == 0:
+            _quiet_filters = warnings.catch_warnings()
+            _quiet_filters.__enter__()
+            warnings.filterwarnings("ignore", module=r"(PIL|pi_heif)\b")
+        _quiet_depth += 1
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_depth -= 1
+            if _quiet_depth == 0:
+                _quiet_filters.__exit__(None, None, None)
+
+
+def _read_header(file: BinaryIO) -> ImageFile:
+    file.seek(0)
+    head = file.read(_HEAD_BYTES)
+    if not head:
+        raise PhotoUnusable("empty", "The file is empty.")
+    kinds = [kind for kind in _KINDS.values() if kind.begins(head)]
+    if not kinds:
+        raise PhotoUnusable(
+            "unsupported_type", "The file is not a photo of a known type: JPEG, PNG, WebP, TIFF, BMP, HEIC or AVIF."
+        )
+    file.seek(0)
+    if kinds[0].reader is JpegImageFile:
+        # The decoder fills up with grey at an end marker, and at the end of the file it gives up.
+        file = io.BytesIO(file.read() + _JPEG_END)
+    return _first_readable(file, kinds)
+
+
+def _first_readable(file: BinaryIO, kinds: Sequence[_Kind]) -> ImageFile:
+    for kind in kinds[:-1]:
+        with suppress(SyntaxError):
+            return kind.reader(file, "")
+        file.seek(0)
+    return kinds[-1].reader(file, "")
+
+
+def _stored_size(image: ImageFile) -> tuple[int, int]:
+    if isinstance(image, TiffImageFile):
+        # Pillow gives the size of a TIFF, of all kinds alone, as it is after turning.
+        return int(image.tag_v2[_TIFF_WIDTH]), int(image.tag_v2[_TIFF_HEIGHT])
+    return image.size
+
+
+def _check_pixels(image: ImageFile) -> None:
+    if isinstance(image, PngImageFile):
+        image.verify()
+    elif isinstance(image, JpegImageFile):
+        image.draft(None, (max(1, image.width // 8), max(1, image.height // 8)))
+        image.load()
+    elif image.width * image.height <= _DECODED_WHOLE_MAX_PIXELS:
+        image.load()
+
+
+def _scaled_down(image: ImageFile, longest_side: int) -> Image.Image:
+    side = max(1, longest_side)
+    source: Image.Image = image
+    if image.mode in ("1", "P", "PA"):
+        source = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    source.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    return source
+
+
+def _upright(small: Image.Image, original: ImageFile) -> Image.Image:
+    # Broad, since nonsense in EXIF must not cost the thumbnail. Read after decoding: Pillow has turned
+    # a TIFF by then and taken its tag away.
+    with suppress(Exception):
+        return small.transpose(_TURNS[original.getexif()[_ORIENTATION]])
+    return small
+
+
+def _flat_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        image = _eight_bit(image)
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layered, flat = image.convert("RGBA"), Image.new("RGB", image.size, "white")
+    flat.paste(layered, mask=layered.getchannel("A"))
+    return flat
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    values = image.convert("F")
+    extreme = values.getextrema()[1]
+    high = 65535.0 if image.mode.startswith("I;16") or isinstance(extreme, tuple) else extreme
+    full_scale = next((scale for scale in (1.0, 255.0, 65535.0) if high <= scale), high)
+    return values.point(lambda value: value * (255.0 / full_scale)).convert("L")
+
+
+def display_name(name: str) -> str:
+    """Return the last component of `name` as text to show: NFC, no control or direction marks.
+
+    At most 255 characters, the extension kept; `photo` when nothing is left. Quotes and any
+    script stay: it is text, so whoever writes it into HTML or a header escapes it there.
+    """
+    visible = "".join(c for c in name if c not in _BIDI_MARKS and unicodedata.category(c) not in _INVISIBLE_CATEGORIES)
+    last = unicodedata.normalize("NFC", re.split(r"[/\\]", visible)[-1].strip())
+    if not last.strip(" ."):
+        return "photo"
+    return _shortened(last, DISPLAY_NAME_MAX)
+
+
+def store_name(name: str) -> str:
+    """Return `name` as one safe component of a path: ASCII letters, digits, `.`, `_` and `-`.
+
+    At most 100 characters, the extension kept; never empty, never starting with a dot.
+    """
+    letters = (c for c in unicodedata.normalize("NFKD", display_name(name)) if not unicodedata.combining(c))
+    stem, extension = _split("".join(letters))
+    safe_stem, safe_extension = (_UNSAFE.sub("_", part).strip("._-") for part in (stem, extension))
+    return _shortened((safe_stem or "photo") + (safe_extension and f".{safe_extension}"), STORE_NAME_MAX)
+
+
+def store_path(user_id: str, media_id: UUID, filename: str, day: date) -> str:
+    """Return where a photo lies in the store: `media/{user_id}/{YYYY-MM-DD}/{media_id}_{filename}`.
+
+    The file name may be anything. Raises ValueError for a user id that is not URL-safe.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", user_id):
+        raise ValueError(f"user id {user_id!r} is not URL-safe")
+    return f"media/{user_id}/{day.isoformat()}/{media_id}_{store_name(filename)}"
+
+
+def _split(name: str) -> tuple[str, str]:
+    stem, _, extension = name.rpartition(".")
+    return (stem, f".{extension}") if stem and 0 < len(extension) < _EXTENSION_MAX else (name, "")
+
+
+def _shortened(name: str, longest: int) -> str:
+    stem, extension = _split(name)
+    return name if len(name) <= longest else (stem[: longest - len(extension)] + extension).rstrip()

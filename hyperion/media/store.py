@@ -1,0 +1,214 @@
+"""Where photos are kept: the interface, and a store in a folder of this machine."""
+
+import asyncio
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from hyperion.errors import PhotoMissing, StoreUnavailable
+
+_TEMPORARY_PREFIX = ".put-"
+_COMPONENT_MAX_BYTES = 255
+_COPY_BYTES = 1 << 20
+_FOLDER_TRIES = 20
+
+
+@dataclass(frozen=True)
+class Item:
+    """A photo on its way into the store: its `path` there, and the local file with its bytes."""
+
+    path: str
+    source: Path
+
+
+class Store(Protocol):
+    """Keeps photos under relative paths such as `media/{user_id}/{day}/{name}`.
+
+    Everything here may be tried again: what is half done is completed, what is done stays done.
+    A path that is absolute, climbs with `..` or has a part that starts with a dot: ValueError.
+    """
+
+    async def put_many(self, items: Sequence[Item]) -> None:
+        """Store every item durably; one that is there is replaced.
+
+        Raises StoreUnavailable, in which case some items may be stored and others not, and
+        FileNotFoundError when a source is not there.
+        """
+
+    async def delete_many(self, paths: Sequence[str]) -> None:
+        """Remove every path; absent ones are fine. Raises StoreUnavailable."""
+
+    def local_copy(self, path: str) -> AbstractAsyncContextManager[Path]:
+        """Give a file to read the photo from, for the time of the block; it must not be written.
+
+        Raises PhotoMissing when nothing is stored under `path`, StoreUnavailable.
+        """
+
+    def public_url(self, path: str) -> str | None:
+        """Return a URL at which anybody may fetch the photo; None: our own route serves it."""
+
+
+class LocalStore:
+    """A store in the folder `root`, which is made if need be.
+
+    A put writes a temporary file beside its target, syncs and renames it, so that a reader or a
+    crash sees a whole photo or none. Blocking calls run in threads. Raises StoreUnavailable when
+    the folder cannot be made, as for every other refusal of the file system later on.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.absolute()
+        with self._faults_translated():
+            self._root.mkdir(parents=True, exist_ok=True)
+
+    async def put_many(self, items: Sequence[Item]) -> None:
+        """Store every item; see Store. Folders are synced once for all items."""
+        await asyncio.to_thread(self._put_all, items)
+
+    async def delete_many(self, paths: Sequence[str]) -> None:
+        """Remove every path, and the folders that are empty after it; see Store."""
+        await asyncio.to_thread(self._delete_all, paths)
+
+    @asynccontextmanager
+    async def local_copy(self, path: str) -> AsyncIterator[Path]:
+        """Give the stored file itself; see Store."""
+        target = self._place(path)
+        if not await asyncio.to_thread(self._has, target):
+            raise PhotoMissing(path)
+        yield target
+
+    def public_url(self, path: str) -> str | None:
+        """Return None: files of this machine have no address of their own."""
+        return None
+
+    async def sweep(self, *, older_than_s: float = 3600.0) -> int:
+        """Remove temporary files that killed processes left, once they are `older_than_s` old.
+
+        Returns how many were removed; folders that are empty go as well. Raises StoreUnavailable.
+        """
+        return await asyncio.to_thread(self._sweep, time.time() - older_than_s)
+
+    def _place(self, path: str) -> Path:
+        parts = path.split("/")
+        if not all(_is_safe(part) for part in parts):
+            raise ValueError(f"{path!r} is no path in the store")
+        return self._root.joinpath(*parts)
+
+    def _put_all(self, items: Sequence[Item]) -> None:
+        placed = [(self._place(item.path), item.source) for item in items]
+        for target, source in placed:
+            with source.open("rb") as content, self._faults_translated():
+                _put(target, content)
+        with self._faults_translated():
+            self._sync_folders_of(target for target, _ in placed)
+
+    def _delete_all(self, paths: Sequence[str]) -> None:
+        targets = [self._place(path) for path in paths]
+        with self._faults_translated():
+            self._check_root()
+            for target in targets:
+                with suppress(FileNotFoundError, NotADirectoryError):
+                    target.unlink()
+                self._prune(target.parent)
+            self._sync_folders_of(targets)
+
+    def _has(self, target: Path) -> bool:
+        with self._faults_translated():
+            self._check_root()
+            return target.is_file()
+
+    def _sweep(self, before_unix_s: float) -> int:
+        removed = 0
+        with self._faults_translated():
+            self._check_root()
+            # os.walk passes over folders that vanish meanwhile; Path.rglob raises.
+            for folder, _, names in os.walk(self._root, topdown=False):
+                for name in names:
+                    if name.startswith(_TEMPORARY_PREFIX):
+                        removed += _removed_if_older(Path(folder, name), before_unix_s)
+                self._prune(Path(folder))
+        return removed
+
+    def _check_root(self) -> None:
+        if not self._root.is_dir():
+            # An unmounted disk must not look like a store from which every photo has vanished.
+            raise StoreUnavailable(f"the photo store {self._root} is not there")
+
+    def _prune(self, folder: Path) -> None:
+        """Remove `folder` and those above it as long as they are empty, never the root."""
+        with suppress(OSError):
+            while folder != self._root:
+                folder.rmdir()
+                folder = folder.parent
+
+    def _sync_folders_of(self, targets: Iterable[Path]) -> None:
+        """Make new and removed entries durable, also those of folders that others just made."""
+        folders = {folder for target in targets for folder in target.parents if folder.is_relative_to(self._root)}
+        for folder in sorted(folders, reverse=True):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                _sync_folder(folder)
+
+    @contextmanager
+    def _faults_translated(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as fault:
+            raise StoreUnavailable(f"the photo store {self._root} fails: {fault.strerror or fault}") from fault
+
+
+def _is_safe(part: str) -> bool:
+    return bool(part) and part[0] != "." and part.isprintable() and len(os.fsencode(part)) <= _COMPONENT_MAX_BYTES
+
+
+def _put(target: Path, content: BinaryIO) -> None:
+    temporary = _written_beside(target, content)
+    try:
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _written_beside(target: Path, content: BinaryIO) -> Path:
+    descriptor, name = _temporary_in(target.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            shutil.copyfileobj(content, file, _COPY_BYTES)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return Path(name)
+
+
+def _temporary_in(folder: Path) -> tuple[int, str]:
+    for _ in range(_FOLDER_TRIES):
+        # A delete of the folder's last photo may take it away between these two, and within mkdir,
+        # which then says that it exists.
+        with suppress(FileNotFoundError, FileExistsError):
+            folder.mkdir(parents=True, exist_ok=True)
+            return tempfile.mkstemp(prefix=_TEMPORARY_PREFIX, dir=folder)
+    raise StoreUnavailable(f"the folder {folder} cannot be made, or vanishes as often as it is")
+
+
+def _removed_if_older(leftover: Path, before_unix_s: float) -> bool:
+    with suppress(FileNotFoundError):
+        if leftover.stat().st_mtime < before_unix_s:
+            leftover.unlink()
+            return True
+    return False
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,226 @@
+"""The running tree: messages to actors, restarts, several nodes, live updates everywhere."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+
+import psutil
+
+from hyperion.actors import mailbox
+from hyperion.db import Database
+from tests.lifecycle.tree import ROOT, Tree, User
+from tests.until import until
+
+MakeTree = Callable[..., Tree]
+SignIn = Callable[[Tree], Awaitable[User]]
+WORKERS = {"Helios", "Eos", "Aethon", "Crius", "Iapetus", "Perses", "Phlegon", "Phoebe", "Theia", "Cronus"}
+
+
+async def test_a_photo_goes_all_the_way_and_every_step_is_seen_live(make_tree: MakeTree, sign_in: SignIn) -> None:
+    tree = await make_tree().start()
+    user = await sign_in(tree)
+    await user.watch()
+
+    [media_id] = await user.upload()
+    await user.until_ready([media_id])
+
+    await until(lambda: user.frames and user.frames[-1]["status"] == "READY")
+    assert [frame["status"] for frame in user.frames] == ["PENDING", "UPLOADED", "EXTRACTING", "PROCESSING", "READY"]
+    assert [frame["seq"] for frame in user.frames] == [1, 2, 3, 4, 5]
+    page = await user.call("GET", "/api/vault")
+    assert (round(page["items"][0]["lat"], 3), round(page["items"][0]["lng"], 3)) == (52.5, 13.4)
+    assert page["items"][0]["has_trash"] is False
+
+
+async def test_the_processes_say_what_they_are(make_tree: MakeTree) -> None:
+    tree = await make_tree().start()
+
+    names = set(tree.processes())
+
+    assert names == {f"worker {name}" for name in WORKERS} | {
+        "fork server",
+        "reaper reaper",
+        "metrics metrics",
+        "archiver archiver",
+        "web web",
+    }
+    assert psutil.Process(tree.pid).cmdline()[0].startswith("hyperion: supervisor")
+
+
+async def test_actors_start_in_order_and_stop_in_reverse(make_tree: MakeTree) -> None:
+    tree = await make_tree().start()
+    await tree.stop()
+
+    started = [line["actor"] for line in tree.events("actor.started")]
+    stopped = [line["actor"] for line in tree.events("actor.stopped")]
+
+    assert started[:3] == ["reaper", "metrics", "archiver"]
+    assert (set(started[3:13]), started[13]) == (WORKERS, "web")
+    assert (stopped[0], set(stopped[1:11]), stopped[11:]) == ("web", WORKERS, ["archiver", "metrics", "reaper"])
+
+
+async def test_a_deleted_photo_is_left_alone_by_its_worker_and_its_file_goes(
+    make_tree: MakeTree, sign_in: SignIn
+) -> None:
+    tree = await make_tree(HYPERION_SIMULATED_PROCESSING_S="2").start()
+    user = await sign_in(tree)
+    [media_id] = await user.upload()
+    await user.worker_of("PROCESSING")
+    stored = [path for path in (tree.folder / "store").rglob("*") if path.is_file()]
+
+    await user.call("DELETE", f"/api/vault/{media_id}")
+
+    assert len(stored) == 1
+    await until(lambda: not stored[0].exists())
+    await until(lambda: tree.events("task.dropped"))
+    assert not tree.events("task.failed")
+
+
+async def test_a_paused_worker_claims_nothing_until_it_is_resumed_even_in_its_next_life(
+    make_tree: MakeTree, sign_in: SignIn, db: Database
+) -> None:
+    tree = await make_tree(HYPERION_WORKERS="1").start()
+    user = await sign_in(tree)
+    await mailbox.send(db, "Helios", "pause")
+
+    async def paused() -> bool:
+        return (await user.fleet())["Helios"]["status"] == "Paused"
+
+    await until(paused)
+    pid = tree.processes()["worker Helios"]
+    tree.signal(signal.SIGKILL, pid)
+    await until(lambda: tree.processes().get("worker Helios", pid) != pid)
+    [media_id] = await user.upload()
+
+    async def stored() -> bool:
+        return (await user.statuses())[media_id] == "UPLOADED"
+
+    await until(stored)
+    await until(paused)
+    assert not tree.events("task.started")
+    await mailbox.send(db, "Helios", "resume")
+    await user.until_ready([media_id])
+
+
+async def test_a_drained_worker_finishes_what_it_has_and_stays_down_until_restarted(
+    make_tree: MakeTree, sign_in: SignIn, db: Database
+) -> None:
+    tree = await make_tree(HYPERION_WORKERS="1", HYPERION_SIMULATED_PROCESSING_S="1").start()
+    user = await sign_in(tree)
+    first = await user.upload()
+    await user.worker_of("PROCESSING")
+
+    await mailbox.send(db, "Helios", "drain")
+    await until(lambda: "worker Helios" not in tree.processes())
+    await user.until_ready(first)
+    second = await user.upload()
+    await mailbox.send(db, "Helios", "restart")
+
+    await user.until_ready(second)
+    assert tree.events("actor.drained")
+
+
+async def test_a_restarted_worker_hands_its_photo_to_another(
+    make_tree: MakeTree, sign_in: SignIn, db: Database
+) -> None:
+    tree = await make_tree(HYPERION_SIMULATED_PROCESSING_S="2").start()
+    user = await sign_in(tree)
+    [media_id] = await user.upload()
+    name = await user.worker_of("PROCESSING")
+
+    await mailbox.send(db, name, "restart")
+
+    await user.until_ready([media_id])
+    assert f"Status changed to UPLOADED: handed back by {name}" in await user.history(media_id)
+
+
+async def test_a_child_that_dies_too_often_is_parked_until_an_operator_restarts_it(
+    make_tree: MakeTree, db: Database
+) -> None:
+    tree = await make_tree(HYPERION_PARK_S="3600").start()
+
+    while not tree.events("actor.parked", child="Eos"):
+        if pid := tree.processes().get("worker Eos"):
+            tree.signal(signal.SIGKILL, pid)
+        await asyncio.sleep(0.05)
+
+    async def degraded() -> bool:
+        return await db.fetch_value("SELECT state FROM node") == "degraded"
+
+    await until(degraded)
+    assert len(tree.events("actor.started", actor="Eos")) <= 6
+    await mailbox.send(db, "Eos", "restart")
+    await until(lambda: "worker Eos" in tree.processes())
+
+
+async def test_live_updates_reach_every_socket_on_every_node_and_replay_what_was_missed(
+    make_tree: MakeTree, sign_in: SignIn
+) -> None:
+    tree = await make_tree().start()
+    other = await make_tree(HYPERION_NODE="there", HYPERION_ACTORS="web,worker").start()
+    user = await sign_in(tree)
+    await user.watch(base=other.base)
+
+    [media_id] = await user.upload()
+    await user.until_ready([media_id])
+
+    await until(lambda: user.frames and user.frames[-1]["status"] == "READY")
+    elsewhere = list(user.frames)
+    user.frames.clear()
+    await user.watch(base=tree.base, since=elsewhere[1]["seq"])
+    await until(lambda: len(user.frames) == 3)
+    assert user.frames == elsewhere[2:]
+    fleet = await user.fleet()
+    assert set(fleet) == WORKERS | {f"{name}@there" for name in WORKERS}
+
+
+async def test_a_node_that_dies_with_its_database_connection_intact_loses_its_tasks_to_others(
+    make_tree: MakeTree, sign_in: SignIn
+) -> None:
+    tree = await make_tree(HYPERION_ACTORS="reaper,archiver,web,worker", HYPERION_SIMULATED_PROCESSING_S="2").start()
+    other = await make_tree(
+        HYPERION_NODE="there",
+        HYPERION_ACTORS="reaper,worker",
+        HYPERION_SIMULATED_PROCESSING_S="2",
+    ).start()
+    user = await sign_in(tree)
+    media_ids = await user.upload(20)
+    await until(lambda: len(other.events("task.started")) > 2)
+
+    other.signal(signal.SIGKILL)
+    await other.exit_code()
+    await other.start()
+
+    await user.until_ready(media_ids, within_s=40)
+
+
+async def test_an_orphan_that_is_left_to_the_supervisor_is_reaped(make_tree: MakeTree) -> None:
+    tree = await make_tree().start()
+    web = tree.processes()["web web"]
+
+    tree.signal(signal.SIGKILL, tree.processes()["fork server"])
+    await until(lambda: tree.processes().get("web web", web) != web, within_s=20)
+
+    def zombies() -> list[int]:
+        children = psutil.Process(tree.pid).children(recursive=True)
+        return [child.pid for child in children if child.status() == psutil.STATUS_ZOMBIE]
+
+    await until(lambda: not zombies())
+
+
+async def test_the_command_line_shows_the_fleet(make_tree: MakeTree) -> None:
+    tree = await make_tree().start()
+
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "hyperion.cli", "status"],
+        env=tree.environ,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.count(" worker ") == 10
