@@ -14,6 +14,8 @@ help:
 	@echo "make clean   remove the virtual environment and caches; var/, the data, stays"
 
 run: $(READY)
+	@echo "Hyperion will listen on http://localhost:$${HYPERION_PORT:-$${PORT:-7860}} once it logs node.started."
+	@echo "Try: curl http://localhost:$${HYPERION_PORT:-$${PORT:-7860}}/api/health (the README has a first photo). Ctrl-C stops it."
 	@exec $(BIN)/python supervisor.py --dev
 
 test: $(READY)

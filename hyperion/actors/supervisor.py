@@ -89,7 +89,12 @@ class Supervisor:
             if self._stopping.is_set():
                 return
         self._state = "running"
-        log.info("node.started", took_s=round(time.monotonic() - began_s, 3), actors=len(self._children))
+        log.info(
+            "node.started",
+            took_s=round(time.monotonic() - began_s, 3),
+            actors=len(self._children),
+            url=f"http://localhost:{self._settings.port}" if "web" in self._settings.actors else None,
+        )
 
     async def _first_ready(self, spec: ActorSpec) -> None:
         while spec.name not in self._children or not self._children[spec.name].is_ready.is_set():

@@ -16,8 +16,8 @@ def make_tree(database_url: str, tmp_path: Path) -> Iterator[Callable[..., Tree]
     """Make trees on the test's database, or another; settings by their environment names."""
     trees: list[Tree] = []
 
-    def make(*, url: str = database_url, **settings: str) -> Tree:
-        trees.append(Tree(url, tmp_path, **settings))
+    def make(*, url: str = database_url, dev: bool = False, **settings: str) -> Tree:
+        trees.append(Tree(url, tmp_path, dev=dev, **settings))
         return trees[-1]
 
     yield make

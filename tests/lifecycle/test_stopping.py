@@ -143,6 +143,19 @@ async def test_a_second_supervisor_with_the_same_node_name_is_refused(make_tree:
     assert not first.has_ended
 
 
+async def test_development_needs_nothing_and_keeps_its_data(make_tree: MakeTree, sign_in: SignIn) -> None:
+    tree = await make_tree(DATABASE_URL="", SECRET_KEY="", dev=True).start()
+    await (await sign_in(tree)).upload()
+    code = await tree.stop()
+
+    await tree.start()
+
+    assert code == 0
+    await until(lambda: tree.events("task.finished"))
+    assert tree.events("schema.migrated")[0]["applied"]
+    assert len(tree.events("schema.migrated")) == 1
+
+
 async def test_every_line_on_stdout_is_one_json_object(make_tree: MakeTree) -> None:
     tree = await make_tree().start()
 

@@ -38,7 +38,8 @@ def free_port() -> int:
 class Tree:
     """One supervisor and its actors, started like a person would; every log line is kept."""
 
-    def __init__(self, database_url: str, folder: Path, **settings: str) -> None:
+    def __init__(self, database_url: str, folder: Path, *, dev: bool = False, **settings: str) -> None:
+        self._options = ["--dev"] if dev else []
         self.port = free_port()
         self.base = f"http://127.0.0.1:{self.port}"
         self.lines: list[dict[str, Any]] = []
@@ -71,7 +72,7 @@ class Tree:
     def launch(self) -> None:
         """Start the supervisor and return at once."""
         self._process = subprocess.Popen(
-            [sys.executable, str(ROOT / "supervisor.py")],
+            [sys.executable, str(ROOT / "supervisor.py"), *self._options],
             env=self.environ,
             cwd=self.folder,
             stdout=subprocess.PIPE,
