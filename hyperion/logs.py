@@ -32,9 +32,7 @@ def configure(level: str = "info", *, console: bool | None = None) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     renderers: list[Processor] = (
-        [structlog.dev.ConsoleRenderer()]
-        if console
-        else [_TRACEBACKS, structlog.processors.JSONRenderer(default=str)]
+        [structlog.dev.ConsoleRenderer()] if console else [_TRACEBACKS, structlog.processors.JSONRenderer(default=str)]
     )
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(

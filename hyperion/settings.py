@@ -1,7 +1,6 @@
 """All settings, read once from the environment into one frozen object."""
 
 import difflib
-import math
 import os
 import secrets
 import socket
@@ -9,90 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from hyperion import environ as read
 from hyperion.errors import BadConfiguration
 
 DEV_ORIGINS = ("http://localhost:5173", "http://127.0.0.1:5173")
-SECRET_KEY_MIN_BYTES = 32
 ACTOR_KINDS = ("reaper", "metrics", "archiver", "worker", "web")
-
-
-def _text(raw: str) -> str:
-    return raw
-
-
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    def parse(raw: str) -> int:
-        number = int(raw)
-        if not low <= number <= high:
-            raise ValueError(f"must be a whole number from {low} to {high}")
-        return number
-
-    return parse
-
-
-def _seconds(low: float, high: float) -> Callable[[str], float]:
-    def parse(raw: str) -> float:
-        number = float(raw)
-        if not (math.isfinite(number) and low <= number <= high):
-            raise ValueError(f"must be a number of seconds from {low:g} to {high:g}")
-        return number
-
-    return parse
-
-
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def parse(raw: str) -> str:
-        if raw not in choices:
-            raise ValueError(f"must be one of {', '.join(choices)}")
-        return raw
-
-    return parse
-
-
-def _names_of(*choices: str) -> Callable[[str], tuple[str, ...]]:
-    def parse(raw: str) -> tuple[str, ...]:
-        names = _list(raw)
-        strangers = [name for name in names if name not in choices]
-        if strangers or not names:
-            raise ValueError(f"must be a comma-separated list of {', '.join(choices)}")
-        return names
-
-    return parse
-
-
-def _list(raw: str) -> tuple[str, ...]:
-    return tuple(item for part in raw.split(",") if (item := part.strip().rstrip("/")))
-
-
-def _node_name(raw: str) -> str:
-    if not raw or len(raw) > 63 or not all(c.isalnum() or c in "-_." for c in raw):
-        raise ValueError("must be 1 to 63 letters, digits, '-', '_' or '.'")
-    return raw
-
-
-def _secret(raw: str) -> str:
-    if len(raw.encode()) < SECRET_KEY_MIN_BYTES:
-        raise ValueError(f"must have at least {SECRET_KEY_MIN_BYTES} bytes")
-    return raw
-
-
-def _database_url(raw: str) -> str:
-    """Bring a Postgres URL into the form that libpq and asyncpg both read.
-
-    Accepts `postgres://`, `postgresql://` and the SQLAlchemy spelling `postgresql+asyncpg://` with
-    its `ssl=` parameter. `channel_binding`, which managed databases add, is unknown to asyncpg.
-    """
-    parts = urlsplit(raw)
-    if parts.scheme not in ("postgres", "postgresql", "postgresql+asyncpg", "postgresql+psycopg"):
-        raise ValueError("must start with postgresql://")
-    query = [
-        ("sslmode" if key == "ssl" else key, value)
-        for key, value in parse_qsl(parts.query, keep_blank_values=True)
-        if key != "channel_binding"
-    ]
-    return urlunsplit(("postgresql", parts.netloc, parts.path or "/", urlencode(query, safe="/"), ""))
 
 
 def _setting(name: str, parse: Callable[[str], Any], default: Any, doc: str) -> Any:
@@ -109,7 +30,7 @@ class Settings:
         repr=False,
         metadata={
             "name": "DATABASE_URL",
-            "parse": _database_url,
+            "parse": read.database_url,
             "doc": "Postgres 14 or newer; required outside --dev, which starts its own under var/",
         },
     )
@@ -118,96 +39,108 @@ class Settings:
         repr=False,
         metadata={
             "name": "SECRET_KEY",
-            "parse": _secret,
+            "parse": read.secret,
             "doc": "key that signs tokens, at least 32 bytes; required outside --dev",
         },
     )
-    frontend_urls: tuple[str, ...] = _setting("FRONTEND_URL", _list, (), "allowed origins, comma-separated")
-    host: str = _setting("HYPERION_HOST", _text, "0.0.0.0", "address that the web actor listens on")  # noqa: S104
-    port: int = _setting("HYPERION_PORT", _whole(1, 65535), 7860, "port of the web actor; PORT works as well")
-    node: str = _setting("HYPERION_NODE", _node_name, "", "name of this node; default: the host name")
+    frontend_urls: tuple[str, ...] = _setting("FRONTEND_URL", read.names, (), "allowed origins, comma-separated")
+    host: str = _setting("HYPERION_HOST", read.text, "0.0.0.0", "address that the web actor listens on")  # noqa: S104
+    port: int = _setting("HYPERION_PORT", read.whole(1, 65535), 7860, "port of the web actor; PORT works as well")
+    node: str = _setting("HYPERION_NODE", read.node_name, "", "name of this node; default: the host name")
     actors: tuple[str, ...] = _setting(
-        "HYPERION_ACTORS", _names_of(*ACTOR_KINDS), ACTOR_KINDS, "kinds of actors that run on this node"
+        "HYPERION_ACTORS", read.names_of(*ACTOR_KINDS), ACTOR_KINDS, "kinds of actors that run on this node"
     )
-    workers: int = _setting("HYPERION_WORKERS", _whole(1, 10), 10, "how many of the ten workers run here")
+    workers: int = _setting("HYPERION_WORKERS", read.whole(1, 10), 10, "how many of the ten workers run here")
     var_dir: Path = _setting("HYPERION_VAR", Path, Path("var"), "folder for what a node keeps on disk")
     store_dir: Path = _setting("HYPERION_STORE_DIR", Path, Path(), "folder of the local store; default: var/store")
     log_level: str = _setting(
-        "HYPERION_LOG_LEVEL", _one_of("debug", "info", "warning", "error"), "info", "least level that is logged"
+        "HYPERION_LOG_LEVEL", read.one_of("debug", "info", "warning", "error"), "info", "least level that is logged"
     )
-    environment: str = _setting("HYPERION_ENVIRONMENT", _text, "production", "name shown on dashboards")
-    detector: str = _setting("HYPERION_DETECTOR", _one_of("simulated"), "simulated", "what looks at the photos")
+    environment: str = _setting("HYPERION_ENVIRONMENT", read.text, "production", "name shown on dashboards")
+    detector: str = _setting("HYPERION_DETECTOR", read.one_of("simulated"), "simulated", "what looks at the photos")
     extraction_s: float = _setting(
-        "HYPERION_SIMULATED_EXTRACTION_S", _seconds(0, 600), 5.0, "least time of the extraction stage"
+        "HYPERION_SIMULATED_EXTRACTION_S", read.seconds(0, 600), 5.0, "least time of the extraction stage"
     )
     processing_s: float = _setting(
-        "HYPERION_SIMULATED_PROCESSING_S", _seconds(0, 600), 20.0, "time that a simulated detection takes"
+        "HYPERION_SIMULATED_PROCESSING_S", read.seconds(0, 600), 20.0, "time that a simulated detection takes"
     )
     max_file_bytes: int = _setting(
-        "HYPERION_MAX_FILE_BYTES", _whole(1024, 1 << 30), 25 << 20, "largest photo that is taken"
+        "HYPERION_MAX_FILE_BYTES", read.whole(1024, 1 << 30), 25 << 20, "largest photo that is taken"
     )
-    max_files: int = _setting("HYPERION_MAX_FILES", _whole(1, 1000), 50, "most photos in one request")
+    max_files: int = _setting("HYPERION_MAX_FILES", read.whole(1, 1000), 50, "most photos in one request")
     max_pixels: int = _setting(
-        "HYPERION_MAX_PIXELS", _whole(1, 1 << 30), 120_000_000, "most pixels of a photo that is taken"
+        "HYPERION_MAX_PIXELS", read.whole(1, 1 << 30), 120_000_000, "most pixels of a photo that is taken"
     )
     upload_timeout_s: float = _setting(
-        "HYPERION_UPLOAD_TIMEOUT_S", _seconds(1, 3600), 300.0, "longest time that one upload request may take"
+        "HYPERION_UPLOAD_TIMEOUT_S", read.seconds(1, 3600), 300.0, "longest time that one upload request may take"
     )
-    heartbeat_s: float = _setting("HYPERION_HEARTBEAT_S", _seconds(0.1, 60), 2.0, "time between two beats of an actor")
+    heartbeat_s: float = _setting(
+        "HYPERION_HEARTBEAT_S", read.seconds(0.1, 60), 2.0, "time between two beats of an actor"
+    )
     silence_s: float = _setting(
-        "HYPERION_SILENCE_S", _seconds(1, 3600), 15.0, "silence after which an actor is killed and replaced"
+        "HYPERION_SILENCE_S", read.seconds(1, 3600), 15.0, "silence after which an actor is killed and replaced"
     )
     offline_s: float = _setting(
-        "HYPERION_OFFLINE_S", _seconds(1, 86400), 120.0, "silence after which others take an actor's tasks"
+        "HYPERION_OFFLINE_S", read.seconds(1, 86400), 120.0, "silence after which others take an actor's tasks"
     )
     grace_s: float = _setting(
-        "HYPERION_GRACE_S", _seconds(0.1, 600), 8.0, "time to stop in after SIGTERM, then SIGKILL"
+        "HYPERION_GRACE_S", read.seconds(0.1, 600), 8.0, "time to stop in after SIGTERM, then SIGKILL"
     )
     start_budget_s: float = _setting(
-        "HYPERION_START_BUDGET_S", _seconds(1, 3600), 60.0, "time the database has to answer at start (else exit 69)"
+        "HYPERION_START_BUDGET_S",
+        read.seconds(1, 3600),
+        60.0,
+        "time the database has to answer at start (else exit 69)",
     )
     park_s: float = _setting(
-        "HYPERION_PARK_S", _seconds(1, 86400), 60.0, "time a child that died too often waits before it is tried again"
+        "HYPERION_PARK_S",
+        read.seconds(1, 86400),
+        60.0,
+        "time a child that died too often waits before it is tried again",
     )
     poll_s: float = _setting(
-        "HYPERION_POLL_S", _seconds(0.05, 60), 1.0, "time after which an idle actor looks for work unwoken"
+        "HYPERION_POLL_S", read.seconds(0.05, 60), 1.0, "time after which an idle actor looks for work unwoken"
     )
     lease_s: float = _setting(
         "HYPERION_LEASE_S",
-        _seconds(2, 86400),
+        read.seconds(2, 86400),
         60.0,
         "time a claim holds without being renewed; renewed every third of it",
     )
     task_timeout_s: float = _setting(
-        "HYPERION_TASK_TIMEOUT_S", _seconds(1, 86400), 600.0, "longest time one attempt at a photo may take"
+        "HYPERION_TASK_TIMEOUT_S", read.seconds(1, 86400), 600.0, "longest time one attempt at a photo may take"
     )
-    max_attempts: int = _setting("HYPERION_MAX_ATTEMPTS", _whole(1, 100), 5, "attempts that a task gets")
+    max_attempts: int = _setting("HYPERION_MAX_ATTEMPTS", read.whole(1, 100), 5, "attempts that a task gets")
     max_crashes: int = _setting(
-        "HYPERION_MAX_CRASHES", _whole(1, 100), 3, "crashes of its worker after which a task is dead"
+        "HYPERION_MAX_CRASHES", read.whole(1, 100), 3, "crashes of its worker after which a task is dead"
     )
-    archive_batch: int = _setting("HYPERION_ARCHIVE_BATCH", _whole(1, 250), 100, "most photos stored in one go")
-    reap_s: float = _setting("HYPERION_REAP_S", _seconds(0.1, 86400), 600.0, "time between two rounds over the photos")
-    rescue_s: float = _setting("HYPERION_RESCUE_S", _seconds(0.1, 3600), 5.0, "time between two looks for lost leases")
+    archive_batch: int = _setting("HYPERION_ARCHIVE_BATCH", read.whole(1, 250), 100, "most photos stored in one go")
+    reap_s: float = _setting(
+        "HYPERION_REAP_S", read.seconds(0.1, 86400), 600.0, "time between two rounds over the photos"
+    )
+    rescue_s: float = _setting(
+        "HYPERION_RESCUE_S", read.seconds(0.1, 3600), 5.0, "time between two looks for lost leases"
+    )
     pending_limit_s: float = _setting(
         "HYPERION_PENDING_LIMIT_S",
-        _seconds(1, 86400),
+        read.seconds(1, 86400),
         900.0,
         "age after which a photo that nobody will store is FAILED",
     )
     uploaded_limit_s: float = _setting(
         "HYPERION_UPLOADED_LIMIT_S",
-        _seconds(1, 86400),
+        read.seconds(1, 86400),
         600.0,
         "age after which an UPLOADED photo's task is made sure of",
     )
     task_retention_s: float = _setting(
-        "HYPERION_TASK_RETENTION_S", _seconds(0, 1e8), 86400.0, "time that finished tasks are kept"
+        "HYPERION_TASK_RETENTION_S", read.seconds(0, 1e8), 86400.0, "time that finished tasks are kept"
     )
     sample_s: float = _setting(
-        "HYPERION_SAMPLE_S", _seconds(0.1, 3600), 10.0, "time between two samples of the machine"
+        "HYPERION_SAMPLE_S", read.seconds(0.1, 3600), 10.0, "time between two samples of the machine"
     )
     trusted_hops: int = _setting(
-        "HYPERION_TRUSTED_HOPS", _whole(0, 10), 0, "proxies in front whose X-Forwarded-For entry is believed"
+        "HYPERION_TRUSTED_HOPS", read.whole(0, 10), 0, "proxies in front whose X-Forwarded-For entry is believed"
     )
 
 
@@ -232,7 +165,7 @@ def load(environ: Mapping[str, str] | None = None, *, dev: bool = False) -> Sett
     """
     given = dict(os.environ if environ is None else environ)
     if dev and environ is None:
-        given = _read_env_file(Path(".env")) | given
+        given = read.read_env_file(Path(".env")) | given
     known = {f.metadata["name"]: f for f in fields(Settings) if f.metadata}
     faults = _strangers(given, known)
     values: dict[str, Any] = {"dev": dev}
@@ -271,7 +204,7 @@ def check_port(settings: Settings) -> None:
 
 
 def _completed(values: dict[str, Any]) -> Settings:
-    values.setdefault("node", _host_name())
+    values.setdefault("node", read.host_name())
     values["var_dir"] = Path(values.get("var_dir", "var")).absolute()
     values["store_dir"] = Path(values.get("store_dir", values["var_dir"] / "store")).absolute()
     if values["dev"]:
@@ -297,27 +230,13 @@ def _strangers(given: Mapping[str, str], known: Mapping[str, object]) -> list[st
     return faults
 
 
-def _host_name() -> str:
-    cleaned = "".join(c if c.isalnum() or c in "-_." else "-" for c in socket.gethostname())
-    return cleaned[:63] or "node"
-
-
-def _read_env_file(path: Path) -> dict[str, str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return {}
-    pairs = (line.removeprefix("export ").partition("=") for line in map(str.strip, lines) if line and line[0] != "#")
-    return {name.strip(): value.strip().strip("'\"") for name, equals, value in pairs if equals}
-
-
 def _kept_key(path: Path) -> str:
     """Return the key in `path`; write a fresh one there, readable by its owner alone, if it is new."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        return _secret(path.read_text(encoding="ascii").strip())
+        return read.secret(path.read_text(encoding="ascii").strip())
     with os.fdopen(fd, "w", encoding="ascii") as file:
         file.write(secrets.token_urlsafe(48))
     return path.read_text(encoding="ascii")

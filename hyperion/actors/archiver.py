@@ -105,7 +105,8 @@ class Archiver(ClaimingActor):
             assert lease.item is not None
             source = folder / str(number)
             path = await self.patiently(partial(photos.find_path, self.db, lease.item))
-            if path and await self.patiently(partial(photos.copy_blob, self.db, lease.item, source)):
+            has_bytes = await self.patiently(partial(photos.copy_blob, self.db, lease.item, source))
+            if path and has_bytes:
                 items[lease.item] = Item(path, source)
         return items
 

@@ -1,5 +1,6 @@
 """The web actor: serves the HTTP and WebSocket interface."""
 
+import asyncio
 from typing import ClassVar
 
 from aiohttp import web
@@ -9,7 +10,7 @@ from hyperion.actors.actor import Actor
 from hyperion.actors.specs import Life
 from hyperion.media.store import LocalStore
 from hyperion.settings import Settings
-from hyperion.web.app import make_app
+from hyperion.web.app import make_app, watch
 
 log = logs.get_logger()
 
@@ -37,6 +38,19 @@ class Web(Actor):
             await site.start()
             log.info("web.listening", host=self.settings.host, port=self.settings.port)
             self.mark_ready()
-            await self.draining.wait()
+            await self._serve()
         finally:
             await runner.cleanup()
+
+    async def _serve(self) -> None:
+        """Wait until drained; fail as soon as what feeds the open sockets fails."""
+        draining = asyncio.create_task(self.draining.wait())
+        watching = asyncio.create_task(watch(self._app))
+        try:
+            await asyncio.wait({draining, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if watching.done():
+                watching.result()
+        finally:
+            draining.cancel()
+            watching.cancel()
+            await asyncio.gather(draining, watching, return_exceptions=True)

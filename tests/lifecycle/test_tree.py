@@ -86,7 +86,7 @@ async def test_a_paused_worker_claims_nothing_until_it_is_resumed_even_in_its_ne
     await mailbox.send(db, "Helios", "pause")
 
     async def paused() -> bool:
-        return (await user.fleet())["Helios"]["status"] == "Paused"
+        return bool((await user.fleet())["Helios"]["status"] == "Paused")
 
     await until(paused)
     pid = tree.processes()["worker Helios"]
@@ -147,7 +147,7 @@ async def test_a_child_that_dies_too_often_is_parked_until_an_operator_restarts_
         await asyncio.sleep(0.05)
 
     async def degraded() -> bool:
-        return await db.fetch_value("SELECT state FROM node") == "degraded"
+        return bool(await db.fetch_value("SELECT state FROM node") == "degraded")
 
     await until(degraded)
     assert len(tree.events("actor.started", actor="Eos")) <= 6

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image, features
 
 from hyperion.errors import PhotoUnusable
-from hyperion.media import image
+from hyperion.media import image, names
 from tests.photos import make_photo
 
 MAX_PIXELS = 120_000_000
@@ -269,17 +269,17 @@ def test_a_thumbnail_of_no_photo_is_refused() -> None:
     ],
 )
 def test_a_name_is_shown_as_harmless_text(given_name: str, shown: str) -> None:
-    assert image.display_name(given_name) == shown
+    assert names.display_name(given_name) == shown
 
 
 @given(TRICKY)
 def test_a_shown_name_is_one_short_visible_component(name: str) -> None:
-    shown = image.display_name(name)
+    shown = names.display_name(name)
 
     assert 1 <= len(shown) <= 255
     assert not re.search(r"[/\\\0\r\n\u202a-\u202e\u2066-\u2069]", shown)
     assert unicodedata.is_normalized("NFC", shown)
-    assert image.display_name(shown) == shown
+    assert names.display_name(shown) == shown
     shown.encode()
 
 
@@ -298,20 +298,20 @@ def test_a_shown_name_is_one_short_visible_component(name: str) -> None:
     ],
 )
 def test_a_stored_name_keeps_what_is_safe(given_name: str, stored: str) -> None:
-    assert image.store_name(given_name) == stored
+    assert names.store_name(given_name) == stored
 
 
 @given(TRICKY)
 @example("." * 300)
 @example("a" * 98 + ".....jpg")
 def test_a_stored_name_is_a_safe_component(name: str) -> None:
-    assert re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", image.store_name(name))
+    assert re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", names.store_name(name))
 
 
 def test_a_store_path_names_user_day_and_photo() -> None:
     media_id = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
 
-    path = image.store_path("V1StGXR8_Z5jdHi6B-myT", media_id, "../x y.jpg", date(2026, 5, 1))
+    path = names.store_path("V1StGXR8_Z5jdHi6B-myT", media_id, "../x y.jpg", date(2026, 5, 1))
 
     assert path == f"media/V1StGXR8_Z5jdHi6B-myT/2026-05-01/{media_id}_x_y.jpg"
 
@@ -319,4 +319,4 @@ def test_a_store_path_names_user_day_and_photo() -> None:
 @pytest.mark.parametrize("user_id", ["", "..", "a/b", "a\n"])
 def test_a_store_path_refuses_an_odd_user(user_id: str) -> None:
     with pytest.raises(ValueError, match="user id"):
-        image.store_path(user_id, UUID(int=0), "a.jpg", date(2026, 5, 1))
+        names.store_path(user_id, UUID(int=0), "a.jpg", date(2026, 5, 1))

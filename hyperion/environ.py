@@ -1,0 +1,113 @@
+"""Values as they stand in the environment: parsers that raise ValueError with a sentence's end."""
+
+import math
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+SECRET_KEY_MIN_BYTES = 32
+
+
+def text(raw: str) -> str:
+    """Take the text as it is."""
+    return raw
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """Return a parser of whole numbers from `low` to `high`."""
+
+    def parse(raw: str) -> int:
+        number = int(raw)
+        if not low <= number <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return number
+
+    return parse
+
+
+def seconds(low: float, high: float) -> Callable[[str], float]:
+    """Return a parser of finite numbers of seconds from `low` to `high`."""
+
+    def parse(raw: str) -> float:
+        number = float(raw)
+        if not (math.isfinite(number) and low <= number <= high):
+            raise ValueError(f"must be a number of seconds from {low:g} to {high:g}")
+        return number
+
+    return parse
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """Return a parser that takes one of `choices`."""
+
+    def parse(raw: str) -> str:
+        if raw not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}")
+        return raw
+
+    return parse
+
+
+def names_of(*choices: str) -> Callable[[str], tuple[str, ...]]:
+    """Return a parser of comma-separated lists of `choices`, of one at least."""
+
+    def parse(raw: str) -> tuple[str, ...]:
+        given = names(raw)
+        if not given or any(name not in choices for name in given):
+            raise ValueError(f"must be a comma-separated list of {', '.join(choices)}")
+        return given
+
+    return parse
+
+
+def names(raw: str) -> tuple[str, ...]:
+    """Take a comma-separated list; trailing slashes go, as in URLs."""
+    return tuple(item for part in raw.split(",") if (item := part.strip().rstrip("/")))
+
+
+def node_name(raw: str) -> str:
+    """Take a name that fits a lock, a log and a label."""
+    if not raw or len(raw) > 63 or not all(c.isalnum() or c in "-_." for c in raw):
+        raise ValueError("must be 1 to 63 letters, digits, '-', '_' or '.'")
+    return raw
+
+
+def secret(raw: str) -> str:
+    """Take a key that is long enough."""
+    if len(raw.encode()) < SECRET_KEY_MIN_BYTES:
+        raise ValueError(f"must have at least {SECRET_KEY_MIN_BYTES} bytes")
+    return raw
+
+
+def database_url(raw: str) -> str:
+    """Bring a Postgres URL into the form that libpq and asyncpg both read.
+
+    Accepts `postgres://`, `postgresql://` and the SQLAlchemy spelling `postgresql+asyncpg://` with
+    its `ssl=` parameter. `channel_binding`, which managed databases add, is unknown to asyncpg.
+    """
+    parts = urlsplit(raw)
+    if parts.scheme not in ("postgres", "postgresql", "postgresql+asyncpg", "postgresql+psycopg"):
+        raise ValueError("must start with postgresql://")
+    query = [
+        ("sslmode" if key == "ssl" else key, value)
+        for key, value in parse_qsl(parts.query, keep_blank_values=True)
+        if key != "channel_binding"
+    ]
+    return urlunsplit(("postgresql", parts.netloc, parts.path or "/", urlencode(query, safe="/"), ""))
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """Read NAME=value lines; no file, no lines."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return {}
+    pairs = (line.removeprefix("export ").partition("=") for line in map(str.strip, lines) if line and line[0] != "#")
+    return {name.strip(): value.strip().strip("'\"") for name, equals, value in pairs if equals}
+
+
+def host_name() -> str:
+    """Return this machine's name, made fit for a node's."""
+    cleaned = "".join(c if c.isalnum() or c in "-_." else "-" for c in socket.gethostname())
+    return cleaned[:63] or "node"

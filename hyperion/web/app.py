@@ -1,0 +1,95 @@
+"""The web application: its parts put together, and its life from start to end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from hyperion.db import Database
+from hyperion.media.store import Store
+from hyperion.media.transaction import LIVE_CHANNEL
+from hyperion.queue import Wakeup
+from hyperion.settings import Settings
+from hyperion.web import keys, passwords
+from hyperion.web.live import LiveFeed
+from hyperion.web.middlewares import complete_headers, explain, identify
+from hyperion.web.origins import guard_origin
+from hyperion.web.passwords import Passwords
+from hyperion.web.reading import JSON_LIMIT_BYTES
+from hyperion.web.revocation import REVOKED_CHANNEL, SessionWatch
+from hyperion.web.routes import ROUTES
+from hyperion.web.spool import Spool
+from hyperion.web.stats_cache import make_stats_cache
+from hyperion.web.throttle import Throttle
+from hyperion.web.tokens import Tokens
+from hyperion.web.updates import OPEN_SOCKETS, close_sockets
+
+MOST_UPLOADS = 20
+MOST_PROBES = 2  # decoding is work for the processor
+MOST_BLOB_READS = 20
+LEFTOVER_S = 3600.0
+
+
+def make_app(
+    settings: Settings, db: Database, wakeup: Wakeup, store: Store, *, bcrypt_rounds: int = passwords.ROUNDS
+) -> web.Application:
+    """Return the application; the caller runs and closes `db`, `wakeup` and `store`.
+
+    Call it before `wakeup.run` is started, as it asks for bells. `bcrypt_rounds` is for tests.
+    """
+    app = web.Application(middlewares=[identify, explain, guard_origin], client_max_size=JSON_LIMIT_BYTES)
+    app[keys.SETTINGS] = settings
+    app[keys.DB] = db
+    app[keys.WAKEUP] = wakeup
+    app[keys.STORE] = store
+    app[keys.PASSWORDS] = Passwords(rounds=bcrypt_rounds)
+    app[keys.PROBES] = asyncio.Semaphore(MOST_PROBES)
+    app[keys.THROTTLE] = Throttle(db, trusted_hops=settings.trusted_hops)
+    app[keys.TOKENS] = Tokens(settings.secret_key)
+    app[keys.FEED] = LiveFeed(db, store, wakeup.bell(LIVE_CHANNEL))
+    app[keys.SESSION_WATCH] = SessionWatch(db, wakeup.bell(REVOKED_CHANNEL))
+    app[keys.UPLOAD_SPOOL] = Spool(settings.var_dir / "spool", limit=MOST_UPLOADS)
+    app[keys.IMAGE_SPOOL] = Spool(settings.var_dir / "spool", limit=MOST_BLOB_READS)
+    app[keys.STATS_CACHE] = make_stats_cache()
+    app[keys.LIFECYCLE] = keys.Lifecycle()
+    app[OPEN_SOCKETS] = set()
+    for route in ROUTES:
+        app.router.add_route(route.method, route.path, route.__call__)
+        if route.method == "GET" and route.status != 101:
+            app.router.add_route("HEAD", route.path, route.__call__)
+    app.on_response_prepare.append(complete_headers)
+    app.on_shutdown.append(drain)
+    app.cleanup_ctx.append(_background)
+    return app
+
+
+async def drain(app: web.Application) -> None:
+    """Say at /readyz that no more requests should come, and close every socket with 1001."""
+    app[keys.LIFECYCLE].is_draining = True
+    await close_sockets(app)
+
+
+async def watch(app: web.Application) -> None:
+    """Wait, after start-up, for what runs beside the requests; it only ever ends by an error, which is raised."""
+    watchers = app[keys.LIFECYCLE].watchers
+    assert watchers is not None
+    await asyncio.shield(watchers)
+
+
+async def _background(app: web.Application) -> AsyncIterator[None]:
+    """Run what serves open sockets, from start to end."""
+    spool = app[keys.UPLOAD_SPOOL]
+    await asyncio.to_thread(spool.sweep, older_than_s=LEFTOVER_S + app[keys.SETTINGS].upload_timeout_s)
+    watchers = asyncio.create_task(_run_watchers(app))
+    app[keys.LIFECYCLE].watchers = watchers
+    yield
+    watchers.cancel()
+    # What they failed of is for whoever waits in `watch`.
+    await asyncio.gather(watchers, return_exceptions=True)
+    app[keys.PASSWORDS].close()
+
+
+async def _run_watchers(app: web.Application) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(app[keys.FEED].run())
+        tasks.create_task(app[keys.SESSION_WATCH].run())

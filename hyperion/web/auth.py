@@ -1,0 +1,119 @@
+"""Signing up, in and out, and one's own profile."""
+
+from typing import Annotated
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+
+from hyperion.db import load_queries
+from hyperion.web import ids, sessions
+from hyperion.web.keys import DB, PASSWORDS, THROTTLE, TOKENS, WAKEUP
+from hyperion.web.problems import Problem, invalid, not_signed_in
+from hyperion.web.revocation import REVOKED_CHANNEL
+from hyperion.web.route import json_response
+from hyperion.web.sessions import Session, User
+
+SQL = load_queries(__package__, "auth.sql")
+
+EMAIL_MAX = 254
+DEFAULT_NAME = "Unnamed User"
+DEFAULT_LANGUAGE = "en"
+
+FullName = Annotated[str, Meta(max_length=200)]
+Language = Annotated[str, Meta(min_length=1, max_length=35)]
+
+
+class Signup(msgspec.Struct, frozen=True):
+    """A new account."""
+
+    email: Annotated[str, Meta(max_length=EMAIL_MAX)]
+    password: Annotated[str, Meta(min_length=8, max_length=128)]
+    full_name: FullName | None = None
+
+
+class Login(msgspec.Struct, frozen=True):
+    """A claim to be somebody."""
+
+    email: str
+    password: str
+
+
+class Profile(msgspec.Struct, frozen=True):
+    """What to change of one's own account; absent or null stays."""
+
+    full_name: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    language: Language | None = None
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A sentence for the person."""
+
+    message: str
+
+
+class LoginAnswer(msgspec.Struct, frozen=True):
+    """Who is signed in now. The token travels in the cookie alone."""
+
+    message: str
+    user: User
+
+
+async def signup(request: web.Request, body: Signup) -> Message:
+    """Create an account."""
+    email = _checked_email(body.email)
+    name = (body.full_name or "").strip() or DEFAULT_NAME
+    password_hash = await request.app[PASSWORDS].hash(body.password)
+    created = await request.app[DB].fetch_value(
+        SQL.insert_user, ids.nanoid(), email, name, DEFAULT_LANGUAGE, password_hash
+    )
+    if created is None:
+        raise Problem(400, "email_taken", "Email already registered")
+    return Message("User created successfully")
+
+
+async def login(request: web.Request, body: Login) -> web.Response:
+    """Check email and password, and set the cookie."""
+    db = request.app[DB]
+    account = await db.fetch_row(SQL.account, body.email.strip())
+    assert account is not None
+    async with request.app[THROTTLE].attempt(request, account["key"]) as attempt:
+        attempt.succeeded = await request.app[PASSWORDS].matches(body.password, account["password_hash"])
+    if not attempt.succeeded:
+        raise Problem(401, "wrong_credentials", "Invalid email or password")
+    user = User(account["id"], account["email"], account["full_name"], account["language"])
+    response = json_response(LoginAnswer("Login successful", user))
+    sessions.set_cookie(request, response, request.app[TOKENS].issue(user.id))
+    return response
+
+
+async def logout(request: web.Request) -> web.Response:
+    """Revoke the token everywhere, if there is one, and clear the cookie."""
+    claims = sessions.claimed(request)
+    if claims is not None:
+        await request.app[DB].execute(SQL.revoke, claims.jti, claims.expires_at)
+        request.app[WAKEUP].ring(REVOKED_CHANNEL, claims.jti)
+    response = json_response(Message("Logout successful"))
+    sessions.clear_cookie(request, response)
+    return response
+
+
+async def show_me(_request: web.Request, session: Session) -> User:
+    """Say who is signed in."""
+    return session.user
+
+
+async def change_me(request: web.Request, session: Session, body: Profile) -> User:
+    """Change one's own profile."""
+    row = await request.app[DB].fetch_row(SQL.update_user, session.user.id, body.full_name, body.language)
+    if row is None:
+        raise not_signed_in()
+    return User(**row)
+
+
+def _checked_email(given: str) -> str:
+    email = given.strip()
+    name, _, domain = email.rpartition("@")
+    if not name or not domain or not email.isprintable() or " " in email:
+        raise invalid("/email", "This is not an email address.")
+    return email

@@ -1,0 +1,84 @@
+-- name: session_user
+-- $1 user id, $2 token id. The user, unless the token is revoked or the user gone.
+SELECT u.id, u.email, u.full_name, u.language
+FROM app_user AS u
+WHERE u.id = $1
+  AND NOT EXISTS (
+      SELECT 1
+      FROM revoked_token AS r
+      WHERE r.jti = $2
+  )
+
+-- name: ended_sessions
+-- $1 token ids, $2 their users' ids. Those that are revoked or whose user is gone.
+SELECT s.jti
+FROM unnest($1::text[], $2::text[]) AS s (jti, user_id)
+WHERE EXISTS (SELECT 1 FROM revoked_token AS r WHERE r.jti = s.jti)
+   OR NOT EXISTS (SELECT 1 FROM app_user AS u WHERE u.id = s.user_id)
+
+-- name: insert_user
+-- $1 id, $2 email, $3 full name, $4 language, $5 hash of the password. No row: the email is taken.
+INSERT INTO app_user (id, email, full_name, language, password_hash)
+VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT DO NOTHING
+RETURNING id
+
+-- name: account
+-- $1 email. Always one row: the account's key for the throttle, and the user or nulls. The key has
+-- the database's idea of lower case, as the unique index on the email does.
+SELECT
+    'account:' || encode(sha256(convert_to(lower($1::text), 'UTF8')), 'hex') AS key,
+    u.id,
+    u.email,
+    u.full_name,
+    u.language,
+    u.password_hash
+FROM (VALUES (1)) AS always (one)
+LEFT JOIN app_user AS u ON lower(u.email) = lower($1::text)
+
+-- name: update_user
+-- $1 user id, $2 full name or null, $3 language or null. Null leaves a field as it is.
+UPDATE app_user
+SET full_name = COALESCE($2, full_name),
+    language = COALESCE($3, language)
+WHERE id = $1
+RETURNING id, email, full_name, language
+
+-- name: revoke
+-- $1 token id, $2 when it expires anyway.
+INSERT INTO revoked_token (jti, expires_at)
+VALUES ($1, $2)
+ON CONFLICT DO NOTHING
+
+-- name: lock_keys
+-- $1 keys, in the order that everybody takes them. Held until the transaction ends.
+SELECT pg_advisory_xact_lock(hashtextextended(k.key, 0))
+FROM unnest($1::text[]) AS k (key)
+
+-- name: failures
+-- $1 keys, $2 how many failures each may have, $3 window in seconds. The keys that have used them
+-- up, with the seconds until one is forgotten.
+SELECT k.key, ceil($3::float8 - extract(epoch FROM now() - f.failed_at))::int AS wait_s
+FROM unnest($1::text[], $2::int[]) AS k (key, allowed)
+CROSS JOIN LATERAL (
+    SELECT failed_at
+    FROM login_failure
+    WHERE key = k.key
+      AND failed_at > now() - make_interval(secs => $3)
+    ORDER BY failed_at DESC
+    OFFSET k.allowed - 1
+    LIMIT 1
+) AS f
+
+-- name: record_failures
+-- $1 keys. Returns the ids of the new rows.
+INSERT INTO login_failure (key)
+SELECT key
+FROM unnest($1::text[]) AS k (key)
+RETURNING id
+
+-- name: forget_failures
+-- $1 key of the account, $2 ids of the rows that this attempt wrote.
+DELETE FROM login_failure
+WHERE key = $1
+   OR id = ANY ($2::bigint[])

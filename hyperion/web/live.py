@@ -1,0 +1,185 @@
+"""The live feed: reads what changed and hands it to every reader that is connected.
+
+A user's history rows are numbered in the order of their commits, without a gap that could fill
+later, so a reader's place is one number and `seq > place` is all that it has missed.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from hyperion import logs
+from hyperion.db import Database, Record, load_queries
+from hyperion.errors import DatabaseUnavailable
+from hyperion.media.store import Store
+from hyperion.queue import Bell
+from hyperion.web import links
+from hyperion.web.outbox import Outbox, TooSlow
+
+log = logs.get_logger()
+
+SQL = load_queries(__package__, "live.sql")
+
+POLL_S = 1.0
+PAGE = 200
+READERS_PER_USER = 20
+
+
+class MediaStatusUpdate(msgspec.Struct, frozen=True, tag_field="type", tag="MEDIA_STATUS_UPDATE"):
+    """One change of one photo, as it goes over the wire."""
+
+    media_id: UUID
+    status: str
+    worker: str | None
+    timestamp: datetime
+    img_url: str | None
+    image_url: str | None
+    address: str | None
+    seq: int
+
+
+class Reader:
+    """One client that follows a user's changes from `place` on. `is_live`: it has caught up."""
+
+    def __init__(self, user_id: str, place: int, outbox: Outbox) -> None:
+        self.user_id = user_id
+        self.place = place
+        self.outbox = outbox
+        self.is_live = False
+
+
+class _Following:
+    """A user who has readers, and how far their changes have been handed out."""
+
+    def __init__(self, seq: int) -> None:
+        self.seq = seq
+        self.readers: set[Reader] = set()
+
+
+class LiveFeed:
+    """The changes of all connected users, in one query whenever the bell strikes and every second.
+
+    The bell brings the ids of users whose photos changed. It only saves waiting; polling is the truth.
+    """
+
+    def __init__(self, db: Database, store: Store, bell: Bell, *, poll_s: float = POLL_S) -> None:
+        self._db = db
+        self._store = store
+        self._bell = bell
+        self._poll_s = poll_s
+        self._following: dict[str, _Following] = {}
+        self._places_taken: Counter[str] = Counter()
+
+    @contextmanager
+    def place_for(self, user_id: str) -> Iterator[bool]:
+        """Hold one of the user's 20 places in this process; False: all are taken."""
+        if self._places_taken[user_id] >= READERS_PER_USER:
+            yield False
+            return
+        self._places_taken[user_id] += 1
+        try:
+            yield True
+        finally:
+            self._places_taken[user_id] -= 1
+            if not self._places_taken[user_id]:
+                del self._places_taken[user_id]
+
+    async def current_seq(self, user_id: str) -> int:
+        """Return the number of the user's last change. Raises DatabaseUnavailable."""
+        return int(await self._db.fetch_value(SQL.current_seq, user_id))
+
+    def join(self, user_id: str, outbox: Outbox, *, since: int, current: int) -> Reader:
+        """Add a reader that has seen everything up to `since`; `current` is from `current_seq`.
+
+        It gets nothing by itself until `catch_up` is through.
+        """
+        following = self._following.setdefault(user_id, _Following(current))
+        reader = Reader(user_id, min(since, max(current, following.seq)), outbox)
+        following.readers.add(reader)
+        return reader
+
+    def leave(self, reader: Reader) -> None:
+        """Remove a reader. May be called twice."""
+        following = self._following.get(reader.user_id)
+        if following:
+            following.readers.discard(reader)
+            if not following.readers:
+                del self._following[reader.user_id]
+
+    async def catch_up(self, reader: Reader) -> None:
+        """Send what the reader has missed, a page at a time, as fast as it takes it; then it is live.
+
+        The step from one to the other leaves no gap: the reader is live from a moment on at which it
+        has read at least as far as the feed, and from then on skips what it has. What the feed had
+        handed out before a query either is in its answer or was deleted.
+        """
+        following = self._following[reader.user_id]
+        while not reader.is_live:
+            handed_out = following.seq
+            rows = await self._db.fetch(SQL.changes_after, [reader.user_id], [reader.place], PAGE)
+            for row in rows:
+                await reader.outbox.put(self._frame(row))
+                reader.place = row["seq"]
+            if len(rows) < PAGE:
+                reader.place = max(reader.place, handed_out)
+            reader.is_live = reader.place >= following.seq
+
+    async def run(self) -> None:
+        """Hand out changes until cancelled."""
+        while True:
+            heard = await self._bell.wait(self._poll_s)
+            try:
+                await self.run_once(heard)
+            except DatabaseUnavailable as error:
+                log.warning("live.read_failed", reason=str(error))
+
+    async def run_once(self, heard: set[str]) -> int:
+        """Hand out what is new for the users `heard` of, or for all when that says nothing; count it."""
+        everyone = not heard or "" in heard
+        reading = {user_id for user_id in self._following if everyone or user_id in heard}
+        handed_out = 0
+        while reading:
+            places = [(user_id, self._following[user_id].seq) for user_id in reading if user_id in self._following]
+            rows = await self._db.fetch(
+                SQL.changes_after, [user for user, _ in places], [seq for _, seq in places], PAGE
+            )
+            for row in rows:
+                self._hand_out(row)
+            read = Counter(row["user_id"] for row in rows)
+            reading = {user_id for user_id, count in read.items() if count == PAGE}
+            handed_out += len(rows)
+        return handed_out
+
+    def _hand_out(self, row: Record) -> None:
+        following = self._following.get(row["user_id"])
+        if following is None or row["seq"] <= following.seq:
+            return
+        following.seq = row["seq"]
+        frame = self._frame(row)
+        for reader in list(following.readers):
+            if not reader.is_live or row["seq"] <= reader.place:
+                continue
+            try:
+                reader.outbox.put_nowait(frame)
+            except TooSlow:
+                self.leave(reader)
+            else:
+                reader.place = row["seq"]
+
+    def _frame(self, row: Record) -> str:
+        url = links.image_url(self._store, row["media_id"], row["store_path"], is_stored=row["is_stored"])
+        update = MediaStatusUpdate(
+            media_id=row["media_id"],
+            status=row["status"],
+            worker=row["worker_name"],
+            timestamp=row["logged_at"],
+            img_url=url,
+            image_url=url,
+            address=row["address"],
+            seq=row["seq"],
+        )
+        return msgspec.json.encode(update).decode()

@@ -1,0 +1,100 @@
+"""What happens around every request: its id, its log line, its headers, and errors made answers."""
+
+import re
+import time
+
+import structlog
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from hyperion import logs
+from hyperion.errors import HyperionError
+from hyperion.web import ids, origins, problems
+from hyperion.web.keys import SETTINGS
+from hyperion.web.problems import Problem
+
+log = logs.get_logger()
+
+REQUEST_ID = "X-Request-ID"
+_WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_QUIET = frozenset({"/livez", "/readyz", "/api/health"})
+_REQUEST_ID_KEY = web.RequestKey("request_id", str)
+_STARTED_KEY = web.RequestKey("response_started", bool)
+_YEAR_S = 31_536_000
+
+SECURITY_HEADERS = {
+    hdrs.X_CONTENT_TYPE_OPTIONS: "nosniff",
+    hdrs.CONTENT_SECURITY_POLICY: "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    hdrs.CACHE_CONTROL: "no-store",
+    hdrs.SERVER: "Hyperion",
+}
+
+
+@web.middleware
+async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give the request an id, bind it for the logs, and write one line when it is served."""
+    given = request.headers.get(REQUEST_ID, "")
+    request_id = given if _WELL_FORMED_ID.fullmatch(given) else ids.request_id()
+    request[_REQUEST_ID_KEY] = request_id
+    started_s = time.perf_counter()
+    with structlog.contextvars.bound_contextvars(request_id=request_id):
+        status = 499  # what is logged for a client that went away
+        try:
+            response = await handler(request)
+            status = response.status
+        finally:
+            _log_served(request, status, (time.perf_counter() - started_s) * 1000)
+    return response
+
+
+@web.middleware
+async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every error into an answer. What nobody foresaw is logged with its trace and told as a 500."""
+    try:
+        return await handler(request)
+    except Problem as problem:
+        return problems.answer(problem)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return problems.answer(problems.from_http(error))
+    except ConnectionError:
+        raise
+    except HyperionError as error:
+        problem_or_none = problems.from_error(error)
+        return problems.answer(problem_or_none) if problem_or_none else _failed(request)
+    except Exception:  # noqa: BLE001  (where a request ends)
+        return _failed(request)
+
+
+async def complete_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Add to every answer what belongs on every answer; what a handler has set stays."""
+    request[_STARTED_KEY] = True
+    headers = response.headers
+    for name, value in SECURITY_HEADERS.items():
+        headers.setdefault(name, value)
+    if not request.app[SETTINGS].dev:
+        headers.setdefault(hdrs.STRICT_TRANSPORT_SECURITY, f"max-age={_YEAR_S}; includeSubDomains")
+    headers[hdrs.VARY] = hdrs.ORIGIN
+    headers.update(origins.cors_headers(request))
+    headers[REQUEST_ID] = request.get(_REQUEST_ID_KEY, "")
+
+
+def _failed(request: web.Request) -> web.StreamResponse:
+    log.error("request.failed", method=request.method, route=_template(request), exc_info=True)
+    if request.get(_STARTED_KEY) and request.transport is not None:
+        # Half an answer is out already: only a cut line tells the client that it is no whole one.
+        request.transport.abort()
+    return problems.answer(Problem(500, "internal", "Something went wrong on our side."))
+
+
+def _log_served(request: web.Request, status: int, duration_ms: float) -> None:
+    route = _template(request)
+    write = log.debug if route in _QUIET else log.info
+    write("request.served", method=request.method, route=route, status=status, duration_ms=round(duration_ms, 1))
+
+
+def _template(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "unmatched"

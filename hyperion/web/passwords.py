@@ -1,0 +1,57 @@
+"""Password hashes: bcrypt over a digest, in threads of its own."""
+
+import asyncio
+import base64
+import hashlib
+import os
+import secrets
+import unicodedata
+from concurrent.futures import ThreadPoolExecutor
+
+import bcrypt
+
+ROUNDS = 12
+
+
+class Passwords:
+    """Hashes and checks passwords off the event loop, a few at a time.
+
+    bcrypt looks at 72 bytes and stops at a NUL, so it is given the base64 of the SHA-256 of the
+    whole password (44 bytes, no NUL). NFC first: the same characters typed on two keyboards may be
+    different bytes. `rounds` is bcrypt's cost, the logarithm of its work; tests lower it.
+    """
+
+    def __init__(self, *, rounds: int = ROUNDS) -> None:
+        self._rounds = rounds
+        # One core stays free for the event loop, which is what everybody else waits for.
+        self._threads = ThreadPoolExecutor(
+            max_workers=max(1, (os.cpu_count() or 2) - 1), thread_name_prefix="hyperion-bcrypt"
+        )
+        # In a thread as well: a hash takes a quarter of a second, which nobody should wait for at start.
+        self._nobodys_hash = self._threads.submit(self._hash, secrets.token_urlsafe())
+
+    async def hash(self, password: str) -> str:
+        """Return a hash to keep."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._hash, password)
+
+    async def matches(self, password: str, kept_hash: str | None) -> bool:
+        """Tell whether the password is the one that was hashed.
+
+        None stands for an account that does not exist: it takes as long and is never right.
+        """
+        right = await asyncio.get_running_loop().run_in_executor(self._threads, self._check, password, kept_hash)
+        return right and kept_hash is not None
+
+    def close(self) -> None:
+        """End the threads once they are done with what they are at."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _check(self, password: str, kept_hash: str | None) -> bool:
+        return bcrypt.checkpw(_digest(password), (kept_hash or self._nobodys_hash.result()).encode())
+
+    def _hash(self, password: str) -> str:
+        return bcrypt.hashpw(_digest(password), bcrypt.gensalt(self._rounds)).decode()
+
+
+def _digest(password: str) -> bytes:
+    return base64.b64encode(hashlib.sha256(unicodedata.normalize("NFC", password).encode()).digest())

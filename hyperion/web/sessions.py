@@ -1,0 +1,80 @@
+"""Who is asking: the token in a request, checked against the database, and the cookie that carries it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+from aiohttp import web
+
+from hyperion.db import load_queries
+from hyperion.web.keys import DB, SETTINGS, TOKENS
+from hyperion.web.problems import not_signed_in
+from hyperion.web.tokens import Claims
+
+SQL = load_queries(__package__, "auth.sql")
+
+COOKIE = "access_token"
+COOKIE_LIFE_S = 3600
+
+
+class User(msgspec.Struct, frozen=True):
+    """A user as the API shows one."""
+
+    id: str
+    email: str
+    full_name: str
+    language: str
+
+
+@dataclass(frozen=True)
+class Session:
+    """A signed-in user and the token that says so."""
+
+    user: User
+    jti: str
+    expires_at: datetime
+
+
+async def authenticate(request: web.Request, token: str | None = None) -> Session:
+    """Return the session of `token`, or else of the one that the request carries. Raises Problem 401.
+
+    One query tells that the token is not revoked and its user still exists.
+    """
+    claims = claimed(request, token)
+    if claims is None:
+        raise not_signed_in()
+    row = await request.app[DB].fetch_row(SQL.session_user, claims.user_id, claims.jti)
+    if row is None:
+        raise not_signed_in()
+    return Session(User(**row), claims.jti, claims.expires_at)
+
+
+def claimed(request: web.Request, token: str | None = None) -> Claims | None:
+    """Return what the request's token says, as far as its signature and times tell; None without one."""
+    token = token or _bearer(request) or request.cookies.get(COOKIE)
+    return request.app[TOKENS].verify(token) if token else None
+
+
+def set_cookie(request: web.Request, response: web.Response, token: str) -> None:
+    """Hand the token to the browser: to all sites over HTTPS, in development over HTTP to our own."""
+    dev = request.app[SETTINGS].dev
+    response.set_cookie(
+        COOKIE,
+        token,
+        max_age=COOKIE_LIFE_S,
+        path="/",
+        httponly=True,
+        secure=not dev,
+        samesite="Lax" if dev else "None",
+    )
+
+
+def clear_cookie(request: web.Request, response: web.Response) -> None:
+    """Take the cookie back; a browser only lets go of it under the attributes it was set with."""
+    dev = request.app[SETTINGS].dev
+    response.del_cookie(COOKIE, path="/", httponly=True, secure=not dev, samesite="Lax" if dev else "None")
+
+
+def _bearer(request: web.Request) -> str | None:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None

@@ -1,0 +1,3 @@
+-- name: ping
+-- Anything that makes the database answer.
+SELECT 1

@@ -1,0 +1,116 @@
+"""The WebSocket that shows a user's photos changing."""
+
+import asyncio
+from contextlib import suppress
+from typing import Annotated
+
+import msgspec
+from aiohttp import WSCloseCode, web
+from msgspec import Meta
+
+from hyperion.errors import DatabaseUnavailable
+from hyperion.web import origins, sessions
+from hyperion.web.keys import FEED, SESSION_WATCH
+from hyperion.web.live import LiveFeed, Reader
+from hyperion.web.outbox import Outbox
+from hyperion.web.problems import Problem
+from hyperion.web.reading import read_query
+from hyperion.web.revocation import Watched
+
+FRAME_LIMIT_BYTES = 64 << 10
+HEARTBEAT_S = 30.0
+SEND_LIMIT_S = 10.0
+CLOSE_LIMIT_S = 2.0
+
+OPEN_SOCKETS = web.AppKey("open_sockets", set[Outbox])
+
+
+class Follow(msgspec.Struct, frozen=True):
+    """Where to begin: after change number `since`, or with what happens from now on."""
+
+    since: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+    token: str | None = None
+
+
+async def follow(request: web.Request) -> web.StreamResponse:
+    """Send every change of the user's photos, from `since` on.
+
+    Everything that can be refused is refused before the upgrade.
+    """
+    origins.require_allowed(request)
+    session = await sessions.authenticate(request, request.query.get("token"))
+    query = read_query(request, Follow)
+    feed = request.app[FEED]
+    with feed.place_for(session.user.id) as is_free:
+        if not is_free:
+            raise Problem(429, "too_many_sockets", "Too many open sockets.", headers={"Retry-After": "30"})
+        current = await feed.current_seq(session.user.id)
+        socket = web.WebSocketResponse(
+            heartbeat=HEARTBEAT_S, max_msg_size=FRAME_LIMIT_BYTES, timeout=CLOSE_LIMIT_S, compress=False
+        )
+        if not socket.can_prepare(request):
+            raise Problem(426, "upgrade_required", "This is a WebSocket.", headers={"Upgrade": "websocket"})
+        await socket.prepare(request)
+        outbox = Outbox()
+        since = current if query.since is None else query.since
+        reader = feed.join(session.user.id, outbox, since=since, current=current)
+        watched = Watched(
+            session.jti, session.user.id, session.expires_at, lambda: outbox.close(WSCloseCode.POLICY_VIOLATION)
+        )
+        request.app[SESSION_WATCH].add(watched)
+        request.app[OPEN_SOCKETS].add(outbox)
+        try:
+            await _serve(request, socket, feed, reader)
+        finally:
+            feed.leave(reader)
+            request.app[SESSION_WATCH].discard(watched)
+            request.app[OPEN_SOCKETS].discard(outbox)
+    return socket
+
+
+async def close_sockets(app: web.Application) -> None:
+    """Close every socket with 1001, as the process is about to end."""
+    for outbox in app[OPEN_SOCKETS].copy():
+        outbox.close(WSCloseCode.GOING_AWAY)
+
+
+async def _serve(request: web.Request, socket: web.WebSocketResponse, feed: LiveFeed, reader: Reader) -> None:
+    """Write and listen until the client goes or there is a reason to close."""
+    outbox = reader.outbox
+    writing = asyncio.create_task(outbox.write_to(socket.send_str, within_s=SEND_LIMIT_S))
+    catching_up = asyncio.create_task(_catch_up(feed, reader))
+    listening = asyncio.create_task(_listen(socket))
+    closing = asyncio.create_task(outbox.closed())
+    try:
+        await asyncio.wait({listening, closing}, return_when=asyncio.FIRST_COMPLETED)
+        writing.cancel()
+        if closing.done():
+            await _close(request, socket, closing.result())
+    finally:
+        tasks = (writing, catching_up, listening, closing)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _catch_up(feed: LiveFeed, reader: Reader) -> None:
+    try:
+        await feed.catch_up(reader)
+    except DatabaseUnavailable:
+        reader.outbox.close(WSCloseCode.TRY_AGAIN_LATER)
+
+
+async def _listen(socket: web.WebSocketResponse) -> None:
+    """Read what the client sends and drop it, until it closes; pings and closes are answered on the way."""
+    async for _ in socket:
+        pass
+
+
+async def _close(request: web.Request, socket: web.WebSocketResponse, code: int) -> None:
+    """Close, and cut the line of a client that does not take even that."""
+    with suppress(TimeoutError, ConnectionError):
+        async with asyncio.timeout(CLOSE_LIMIT_S * 1.5):
+            await socket.close(code=code, drain=False)
+            return
+    if request.transport is not None:
+        request.transport.abort()

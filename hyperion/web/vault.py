@@ -1,0 +1,97 @@
+"""The vault: a user's photos, searched, sorted, paged and deleted."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+
+from hyperion.db import load_queries
+from hyperion.media import photos
+from hyperion.media.status import Status
+from hyperion.media.transaction import photo_transaction
+from hyperion.web.items import MediaItem, media_items
+from hyperion.web.keys import DB, STORE, WAKEUP
+from hyperion.web.problems import media_not_found
+from hyperion.web.reading import media_id
+from hyperion.web.sessions import Session
+
+SQL = load_queries(__package__, "vault.sql")
+
+NOT_DELETABLE = "Media not found or you don't have permission to delete it"
+
+PAGES = {
+    ("created_at", "desc"): SQL.page_created_desc,
+    ("created_at", "asc"): SQL.page_created_asc,
+    ("filename", "desc"): SQL.page_filename_desc,
+    ("filename", "asc"): SQL.page_filename_asc,
+    ("status", "desc"): SQL.page_status_desc,
+    ("status", "asc"): SQL.page_status_asc,
+}
+
+
+class VaultQuery(msgspec.Struct, frozen=True):
+    """Which photos, in which order. `search` is looked for in the file name as it stands, in any case."""
+
+    search: Annotated[str, Meta(max_length=255)] | None = None
+    status: Status | None = None
+    order_by: Literal["created_at", "filename", "status"] = "created_at"
+    direction: Literal["asc", "desc"] = "desc"
+    page: Annotated[int, Meta(ge=1, le=2**31 - 1)] = 1
+    page_size: Annotated[int, Meta(ge=1, le=100)] = 20
+
+
+class VaultPage(msgspec.Struct, frozen=True):
+    """One page of the vault."""
+
+    total: int
+    page: int
+    page_size: int
+    total_pages: int
+    items: list[MediaItem]
+
+
+class Deleted(msgspec.Struct, frozen=True):
+    """A photo is gone."""
+
+    detail: str
+
+
+class AllDeleted(msgspec.Struct, frozen=True):
+    """All photos are gone."""
+
+    detail: str
+    deleted_count: int
+
+
+async def list_photos(request: web.Request, session: Session, query: VaultQuery) -> VaultPage:
+    """List one page of the user's photos."""
+    db = request.app[DB]
+    chosen = (session.user.id, query.search, query.status)
+    total = await db.fetch_value(SQL.count, *chosen)
+    offset = (query.page - 1) * query.page_size
+    rows = await db.fetch(PAGES[query.order_by, query.direction], *chosen, query.page_size, offset)
+    return VaultPage(
+        total=total,
+        page=query.page,
+        page_size=query.page_size,
+        total_pages=-(-total // query.page_size),
+        items=await media_items(db, request.app[STORE], [row["id"] for row in rows]),
+    )
+
+
+async def delete_all(request: web.Request, session: Session) -> AllDeleted:
+    """Delete every photo of the user; the stored files follow in the background."""
+    async with photo_transaction(request.app[DB], request.app[WAKEUP]) as tx:
+        count = await photos.delete(tx, session.user.id, None)
+    return AllDeleted("All media deleted successfully" if count else "No media found to delete", count)
+
+
+async def delete_one(request: web.Request, session: Session) -> Deleted:
+    """Delete one photo of the user; the stored file follows in the background."""
+    wanted = media_id(request, not_found=NOT_DELETABLE)
+    async with photo_transaction(request.app[DB], request.app[WAKEUP]) as tx:
+        count = await photos.delete(tx, session.user.id, [wanted])
+    if not count:
+        raise media_not_found(NOT_DELETABLE)
+    return Deleted("Media deleted successfully")

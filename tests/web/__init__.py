@@ -1,0 +1,1 @@
+"""The contract over real HTTP."""
