@@ -128,7 +128,13 @@ def _message_command(verb: str, meaning: str) -> None:
     @click.pass_context
     def command(context: click.Context, actors: tuple[str, ...]) -> None:
         async def act(db: Database) -> None:
+            kinds = {row["label"]: row["kind"] for row in await db.fetch(mailbox.SQL.list_actors)}
+            strangers = [actor for actor in actors if actor not in kinds]
+            if strangers:
+                raise click.ClickException(f"no actor is named {strangers[0]}; there are {', '.join(kinds) or 'none'}")
             for actor in actors:
+                if verb in ("pause", "resume") and kinds[actor] not in ("worker", "archiver"):
+                    raise click.ClickException(f"{actor} claims nothing that it could be kept from")
                 await mailbox.send(db, actor, verb)
 
         _with_database(context, act)

@@ -22,6 +22,7 @@ log = logs.get_logger()
 LEADER_KEY = "hyperion:store"
 FIRST_PAUSE_S = 1.0
 LAST_PAUSE_S = 60.0
+FOR_EVER = 1_000_000
 
 
 class Archiver(ClaimingActor):
@@ -42,7 +43,7 @@ class Archiver(ClaimingActor):
     async def work(self) -> None:
         """Store and erase until drained or cancelled."""
         self.mark_ready()
-        await while_leader(self.db, LEADER_KEY, self._archive)
+        await while_leader(self.db, LEADER_KEY, self._archive, until=self.draining)
 
     async def _archive(self) -> None:
         await self._store.sweep()
@@ -54,7 +55,7 @@ class Archiver(ClaimingActor):
             except asyncio.CancelledError:
                 await self.hand_back(leases)
                 raise
-            except StoreUnavailable as error:
+            except (StoreUnavailable, OSError) as error:  # OSError: the spool's disk
                 await self.hand_back(leases)
                 log.error("store.unavailable", reason=str(error), retry_s=self._pause_s)
                 await asyncio.sleep(self._pause_s)
@@ -78,18 +79,14 @@ class Archiver(ClaimingActor):
     async def _put(self, leases: list[Lease]) -> None:
         with tempfile.TemporaryDirectory(dir=self._spool, prefix="archive-") as folder:
             items = await self._collect(leases, Path(folder))
-            try:
-                await self._store.put_many(list(items.values()))
-            except (StoreUnavailable, asyncio.CancelledError):
-                raise
-            except Exception as error:
-                log.exception("store.put_failed", photos=len(items))
-                for lease in leases:
-                    await self.fail(lease, error=f"{type(error).__name__}: {error}")
-                return
+            spoilt = await self._put_items(leases, items)
+        for lease in leases:
+            if lease.task_id in spoilt:
+                await self.fail(lease, error=spoilt[lease.task_id])
+        settled = [lease for lease in leases if lease.task_id not in spoilt]
 
         async def write(tx: PhotoTransaction) -> None:
-            await queue.finish(tx.connection, leases)
+            await queue.finish(tx.connection, settled)
             existing = await photos.store_done(tx, list(items))
             # Deleted while it was being stored: its erasure may have come too early.
             orphans = [item for media_id, item in items.items() if media_id not in existing]
@@ -97,6 +94,32 @@ class Archiver(ClaimingActor):
 
         await self.write(write)
         log.info("photo.stored", count=len(items))
+
+    async def _put_items(self, leases: list[Lease], items: dict[UUID, Item]) -> dict[int, str]:
+        """Store the items, in one go if possible; return the tasks whose items spoil it, and how.
+
+        What is not stored is taken out of `items`.
+        """
+        try:
+            await self._store.put_many(list(items.values()))
+        except (StoreUnavailable, OSError):
+            raise
+        except Exception as error:
+            log.exception("store.put_failed", photos=len(items))
+            if len(items) > 1:
+                return await self._put_one_by_one(leases, items)
+            items.clear()
+            return {lease.task_id: f"{type(error).__name__}: {error}" for lease in leases}
+        return {}
+
+    async def _put_one_by_one(self, leases: list[Lease], items: dict[UUID, Item]) -> dict[int, str]:
+        spoilt: dict[int, str] = {}
+        for lease in leases:
+            if lease.item in items:
+                alone = {lease.item: items.pop(lease.item)}
+                spoilt |= await self._put_items([lease], alone)
+                items |= alone
+        return spoilt
 
     async def _collect(self, leases: list[Lease], folder: Path) -> dict[UUID, Item]:
         """Copy the batch's bytes to files; photos that are deleted by now are left out."""
@@ -111,7 +134,15 @@ class Archiver(ClaimingActor):
         return items
 
     async def _erase(self, leases: list[Lease]) -> None:
-        await self._store.delete_many([lease.payload["path"] for lease in leases])
+        try:
+            await self._store.delete_many([lease.payload["path"] for lease in leases])
+        except (StoreUnavailable, OSError):
+            raise
+        except Exception as error:
+            log.exception("store.erase_failed", files=len(leases))
+            for lease in leases:  # a deleted photo's file is gone for, however long it takes
+                await self.fail(lease, error=f"{type(error).__name__}: {error}", max_attempts=FOR_EVER)
+            return
 
         async def write(tx: PhotoTransaction) -> None:
             await queue.finish(tx.connection, leases)

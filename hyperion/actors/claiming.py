@@ -75,16 +75,20 @@ class ClaimingActor(Actor):
             await asyncio.sleep(wait_s * random.uniform(0.5, 1))  # noqa: S311  (jitter)
             wait_s = min(wait_s * 2, LAST_WAIT_S)
 
-    async def fail(self, lease: Lease, *, error: str) -> None:
-        """End a failed attempt: another one later, or the task is dead and its photo FAILED."""
+    async def fail(self, lease: Lease, *, error: str, max_attempts: int | None = None) -> None:
+        """End a failed attempt: another one later, or the task is dead and its photo FAILED.
+
+        `max_attempts` overrules the setting.
+        """
+        most = max_attempts or self.settings.max_attempts
 
         async def write(tx: PhotoTransaction) -> None:
-            retry = await queue.fail(tx.connection, lease, error=error, max_attempts=self.settings.max_attempts)
+            retry = await queue.fail(tx.connection, lease, error=error, max_attempts=most)
             await self.count(tx, failed=1)
             if retry.is_dead:
                 await task_died(tx, lease.item, reason=error)
             elif lease.item:
-                await photos.abandon(tx, lease.item, reason=f"attempt {lease.attempt} failed: {error}")
+                await photos.abandon(tx, [lease.item], reason=f"attempt {lease.attempt} failed: {error}")
 
         await self.write(write)
 
@@ -94,9 +98,8 @@ class ClaimingActor(Actor):
             async with asyncio.timeout(HAND_BACK_LIMIT_S), photo_transaction(self.db, self.wakeup) as tx:
                 returned = await queue.hand_back(tx.connection, leases)
                 tx.lanes.add(self.lane)
-                for lease in leases:
-                    if lease.item and lease.task_id in returned:
-                        await photos.abandon(tx, lease.item, reason=f"handed back by {self.life.label}")
+                items = [lease.item for lease in leases if lease.item and lease.task_id in returned]
+                await photos.abandon(tx, items, reason=f"handed back by {self.life.label}")
             log.info("lease.handed_back", task_ids=sorted(returned))
         except (DatabaseUnavailable, TimeoutError) as error:
             log.warning("lease.hand_back_failed", reason=str(error))  # the supervisor rescues it

@@ -45,7 +45,7 @@ class Reaper(Actor):
     async def work(self) -> None:
         """Do the duties whenever they are due, until cancelled."""
         self.mark_ready()
-        await while_leader(self.db, LEADER_KEY, self._reap)
+        await while_leader(self.db, LEADER_KEY, self._reap, until=self.draining)
 
     async def _reap(self) -> None:
         self._answering_since_s = time.monotonic()
@@ -111,8 +111,8 @@ class Reaper(Actor):
             ):
                 return False
             if status is Status.PENDING:
-                return await photos.give_up(tx, media_id, reason=f"not stored within {limit_s:g} s")
-            await photos.abandon(tx, media_id, reason="nobody was working on it")
+                return bool(await photos.give_up(tx, [media_id], reason=f"not stored within {limit_s:g} s"))
+            await photos.abandon(tx, [media_id], reason="nobody was working on it")
             await tx.enqueue([photos.analyse_task(media_id)])
             return True
 

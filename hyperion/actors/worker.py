@@ -156,7 +156,7 @@ class Worker(ClaimingActor):
         async def write(tx: PhotoTransaction) -> None:
             await queue.finish(tx.connection, [lease])
             if lease.item:
-                await photos.give_up(tx, lease.item, reason=reason)
+                await photos.give_up(tx, [lease.item], reason=reason)
                 await photos.drop_blob(tx, lease.item)
             await self.count(tx, failed=1)
 

@@ -15,20 +15,25 @@ CHECK_S = 10.0
 CHECK_LIMIT_S = 5.0
 
 
-async def while_leader(db: Database, key: str, work: Callable[[], Awaitable[None]]) -> None:
+async def while_leader(
+    db: Database, key: str, work: Callable[[], Awaitable[None]], *, until: asyncio.Event | None = None
+) -> None:
     """Run `work` whenever this process holds the lock `key`; cancel it when the lock may be lost.
 
-    Returns when `work` does. Two leaders can overlap for seconds while a broken connection goes
-    unnoticed, so what `work` writes must be fenced or harmless to repeat.
+    Returns when `work` does, and on standby when `until` is set. Two leaders can overlap for
+    seconds while a broken connection goes unnoticed, so what `work` writes must be fenced or
+    harmless to repeat.
     """
-    while True:
+    done = until or asyncio.Event()
+    while not done.is_set():
         try:
             connection = await db.connect()
         except DatabaseUnavailable:
             await asyncio.sleep(STANDBY_S)
             continue
         try:
-            await _acquire(connection, key)
+            if not await _acquire(connection, key, done):
+                return
             log.info("leader.elected", key=key)
             if await _work_while_connected(connection, work):
                 return
@@ -39,12 +44,16 @@ async def while_leader(db: Database, key: str, work: Callable[[], Awaitable[None
             connection.terminate()
 
 
-async def _acquire(connection: Connection, key: str) -> None:
+async def _acquire(connection: Connection, key: str, done: asyncio.Event) -> bool:
+    """Wait for the lock; False where `done` came first."""
     delay_s = STANDBY_S / 16  # after a restart the predecessor's lock goes within milliseconds
     with translated_errors():
         while not await connection.fetchval(TRY_LOCK, key, timeout=CHECK_LIMIT_S):
+            if done.is_set():
+                return False
             await asyncio.sleep(delay_s)
             delay_s = min(delay_s * 2, STANDBY_S)
+    return True
 
 
 async def _work_while_connected(connection: Connection, work: Callable[[], Awaitable[None]]) -> bool:

@@ -10,8 +10,14 @@ _LOCK_KEY = "hyperion:migrations"
 
 
 def needed() -> list[str]:
-    """List the ids of all migrations that this program brings, oldest first."""
-    return sorted(path.stem for path in FOLDER.glob("*.sql") if not path.stem.endswith(".rollback"))
+    """List the ids of all migrations that this program brings, oldest first.
+
+    Raises FileNotFoundError where they are missing: no migrations would look like all applied.
+    """
+    found = sorted(path.stem for path in FOLDER.glob("*.sql") if not path.stem.endswith(".rollback"))
+    if not found:
+        raise FileNotFoundError(f"there are no migrations in {FOLDER}; run Hyperion from its source tree")
+    return found
 
 
 async def pending(db: Database) -> list[str]:

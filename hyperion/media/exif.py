@@ -39,6 +39,9 @@ _BELOW_SEA_LEVEL = (1, 3)
 Tags = Mapping[int, Any]
 
 
+_DIGITS = 7  # a centimetre; the rest is what a division left over
+
+
 @dataclass(frozen=True)
 class Facts:
     """What EXIF tells. Degrees north and east, metres above sea level, orientation 1..8.
@@ -105,7 +108,7 @@ def _position(gps: Tags, notes: list[str]) -> tuple[float, float] | tuple[None, 
     elif lat == 0 and lng == 0:
         notes.append("position is (0, 0), which stands for none")
     else:
-        return lat, lng
+        return round(lat, _DIGITS), round(lng, _DIGITS)
     return None, None
 
 

@@ -151,15 +151,15 @@ async def advance(
         raise StatusConflict(media_id, now, status)
 
 
-async def abandon(tx: PhotoTransaction, media_id: UUID, *, reason: str) -> bool:
-    """Return a photo whose worker left it to UPLOADED; tell whether it was being analysed."""
+async def abandon(tx: PhotoTransaction, media_ids: Sequence[UUID], *, reason: str) -> int:
+    """Return photos that their worker left to UPLOADED; count those that were being analysed."""
     in_work = {Status.EXTRACTING, Status.PROCESSING}
-    return bool(await _change(tx, [media_id], Status.UPLOADED, in_work, reason=reason))
+    return len(await _change(tx, media_ids, Status.UPLOADED, in_work, reason=reason))
 
 
-async def give_up(tx: PhotoTransaction, media_id: UUID, *, reason: str) -> bool:
-    """Make an unfinished photo FAILED; tell whether it was unfinished."""
-    return bool(await _change(tx, [media_id], Status.FAILED, REACHED_FROM[Status.FAILED], reason=reason))
+async def give_up(tx: PhotoTransaction, media_ids: Sequence[UUID], *, reason: str) -> int:
+    """Make unfinished photos FAILED; count those that were unfinished."""
+    return len(await _change(tx, media_ids, Status.FAILED, REACHED_FROM[Status.FAILED], reason=reason))
 
 
 async def store_done(tx: PhotoTransaction, media_ids: Sequence[UUID]) -> set[UUID]:
@@ -167,7 +167,7 @@ async def store_done(tx: PhotoTransaction, media_ids: Sequence[UUID]) -> set[UUI
 
     One that was given up meanwhile stays FAILED, but can be seen and analysed again.
     """
-    existing = [row["id"] for row in await tx.connection.fetch(SQL.list_existing, list(media_ids))]
+    existing = await _lock_all(tx, media_ids)
     await tx.connection.execute(SQL.mark_stored, existing)
     changed = await _change(tx, existing, Status.UPLOADED, {Status.PENDING})
     await tx.enqueue([analyse_task(media_id) for media_id in changed])
@@ -183,7 +183,7 @@ async def write_facts(tx: PhotoTransaction, media_id: UUID, facts: Facts, *, thu
 
 
 async def write_finding(tx: PhotoTransaction, media_id: UUID, finding: Finding) -> None:
-    """Keep what the detector found, in place of what an earlier analysis did, and drop the bytes."""
+    """Keep what the detector found, in place of what an earlier analysis did."""
     model = {"model": finding.model, "model_version": finding.version, "detection_ms": round(finding.took_ms, 1)}
     await tx.connection.execute(SQL.write_finding, media_id, finding.has_trash, finding.confidence, _json(model))
     await tx.connection.execute(SQL.forget_detections, media_id)
@@ -263,12 +263,19 @@ async def _change(
     worker: str | None = None,
     reason: str | None = None,
 ) -> list[UUID]:
+    if len(media_ids) > 1:
+        await _lock_all(tx, media_ids)
     failed_reason = (reason or "unknown") if status is Status.FAILED else None
     rows = await tx.connection.fetch(SQL.change_status, media_ids, status, list(may_be), worker, failed_reason)
     changed = [row["id"] for row in rows]
     if changed:
         await write_log(tx, changed, status, worker=worker, reason=reason)
     return changed
+
+
+async def _lock_all(tx: PhotoTransaction, media_ids: Sequence[UUID]) -> list[UUID]:
+    """Lock photos in the one order that everybody keeps, so that two batches never deadlock."""
+    return [row["id"] for row in await tx.connection.fetch(SQL.list_existing, media_ids)]
 
 
 def _technical(facts: Facts) -> dict[str, Any]:

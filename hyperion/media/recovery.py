@@ -41,8 +41,8 @@ async def revive(db: Database, wakeup: Wakeup, task_ids: Sequence[int]) -> int:
     """Bring dead tasks back, and the photos that failed with them; return how many."""
     async with photo_transaction(db, wakeup) as tx:
         revived = await queue.revive(tx.connection, task_ids)
-        for task in revived:
-            tx.lanes.add(task.lane)
+        tx.lanes.update(task.lane for task in revived)
+        for task in sorted(revived, key=lambda task: str(task.item)):
             if task.item:
                 with suppress(PhotoGone, StatusConflict):
                     await photos.reopen(tx, task.item, reason="tried again by an operator")
@@ -52,14 +52,13 @@ async def revive(db: Database, wakeup: Wakeup, task_ids: Sequence[int]) -> int:
 async def task_died(tx: PhotoTransaction, item: UUID | None, *, reason: str) -> None:
     """Make the photo of a task that gave up FAILED."""
     if item:
-        await photos.give_up(tx, item, reason=reason)
+        await photos.give_up(tx, [item], reason=reason)
 
 
 async def _settle(tx: PhotoTransaction, rescued: Sequence[Rescued], reason: str) -> Recovery:
     tx.lanes.update(task.lane for task in rescued if not task.is_dead)
-    for task in rescued:
-        if task.is_dead:
-            await task_died(tx, task.item, reason=f"{reason}, {task.crashes} times")
-        elif task.item:
-            await photos.abandon(tx, task.item, reason=reason)
+    returned = [task.item for task in rescued if task.item and not task.is_dead]
+    dead = [task.item for task in rescued if task.item and task.is_dead]
+    await photos.abandon(tx, returned, reason=reason)
+    await photos.give_up(tx, dead, reason=f"{reason}, {max(t.crashes for t in rescued)} times" if dead else reason)
     return Recovery(returned=sum(not t.is_dead for t in rescued), dead=sum(t.is_dead for t in rescued))

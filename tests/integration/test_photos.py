@@ -1,7 +1,7 @@
 """Photos in the database: legal steps only, every step in the history, nothing lost on the way."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -17,6 +17,7 @@ from hyperion.errors import PhotoGone, StatusConflict
 from hyperion.media import photos, recovery
 from hyperion.media.photos import NewPhoto
 from hyperion.media.status import REACHED_FROM, Status, is_legal_walk
+from hyperion.media.store import Item, LocalStore
 from hyperion.media.transaction import PhotoTransaction, photo_transaction
 from hyperion.queue import Claimer, Lease, Wakeup
 from hyperion.settings import Settings, load
@@ -168,7 +169,7 @@ async def test_a_number_is_visible_only_after_all_lower_ones_of_the_user(db: Dat
     first, second = [await add_photo(db, wakeup) for _ in range(2)]
 
     async with photo_transaction(db, wakeup) as slow:
-        await photos.give_up(slow, first, reason="x")
+        await photos.give_up(slow, [first], reason="x")
         quick = asyncio.create_task(store(db, wakeup, second))
         seen = [row["seq"] for row in await db.fetch("SELECT seq FROM media_log ORDER BY seq")]
     await quick
@@ -197,25 +198,56 @@ async def test_the_archiver_puts_the_bytes_in_the_store_and_the_worker_finishes(
         await actor.db.close()
 
 
+class SpyingStore(LocalStore):
+    """A local store that lets something happen after a photo was put, and takes no photo named bad."""
+
+    def __init__(self, root: Path, after_put: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(root)
+        self._after_put = after_put
+
+    async def put_many(self, items: Sequence[Item]) -> None:
+        if any("bad" in item.path for item in items):
+            raise ValueError("bad name")
+        await super().put_many(items)
+        await self._after_put()
+
+
+async def nothing() -> None:
+    return
+
+
 async def test_a_photo_that_was_deleted_while_it_was_being_stored_leaves_no_file(
     db: Database, wakeup: Wakeup, settings: Settings
 ) -> None:
     await add_user(db)
     media_id = await add_photo(db, wakeup)
     archiver = Archiver(life("archiver"), settings)
-    leases = await archiver.next_leases(10)
-    put_many = archiver._store.put_many
 
-    async def delete_meanwhile(items: object) -> None:
-        await put_many(items)  # type: ignore[arg-type]
+    async def delete() -> None:
         async with photo_transaction(db, wakeup) as tx:
             await photos.delete(tx, "u1", [media_id])
 
-    archiver._store.put_many = delete_meanwhile  # type: ignore[method-assign]
-    await archiver._handle(leases)
+    archiver._store = SpyingStore(settings.store_dir, delete)
+    await archiver._handle(await archiver.next_leases(10))
     await archiver._handle(await archiver.next_leases(10))
 
     assert not [path for path in settings.store_dir.rglob("*") if path.is_file()]
+    await archiver.db.close()
+
+
+async def test_a_photo_that_the_store_refuses_does_not_spoil_its_batch(
+    db: Database, wakeup: Wakeup, settings: Settings
+) -> None:
+    await add_user(db)
+    good, bad, fine = [await add_photo(db, wakeup) for _ in range(3)]
+    await db.execute("UPDATE media SET store_path = 'media/bad' WHERE id = $1", bad)
+    archiver = Archiver(life("archiver"), settings)
+    archiver._store = SpyingStore(settings.store_dir, nothing)
+
+    await archiver._handle(await archiver.next_leases(10))
+
+    assert [await status_of(db, media_id) for media_id in (good, bad, fine)] == ["UPLOADED", "PENDING", "UPLOADED"]
+    assert await db.fetch_value("SELECT error FROM task_scheduled") == "ValueError: bad name"
     await archiver.db.close()
 
 
@@ -295,7 +327,7 @@ async def test_of_two_who_ask_for_another_analysis_one_gets_it(db: Database, wak
     await add_user(db)
     media_id = await add_photo(db, wakeup)
     async with photo_transaction(db, wakeup) as tx:
-        await photos.give_up(tx, media_id, reason="x")
+        await photos.give_up(tx, [media_id], reason="x")
 
     async def ask() -> int:
         async with photo_transaction(db, wakeup) as tx:
