@@ -33,7 +33,7 @@ class Actor:
     """
 
     max_connections: ClassVar[int] = 3
-    generic_plans: ClassVar[bool] = True
+    index_plans: ClassVar[bool] = True
 
     def __init__(self, life: Life, settings: Settings) -> None:
         self.life = life
@@ -42,7 +42,7 @@ class Actor:
             settings.database_url,
             name=life.label,
             max_connections=self.max_connections,
-            generic_plans=self.generic_plans,
+            index_plans=self.index_plans,
         )
         self.wakeup = Wakeup(self.db)
         self.is_paused = False

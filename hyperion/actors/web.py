@@ -21,7 +21,7 @@ class Web(Actor):
     """One HTTP server. On stop it closes its sockets with 1001 and lets requests finish."""
 
     max_connections: ClassVar[int] = 16
-    generic_plans: ClassVar[bool] = False
+    index_plans: ClassVar[bool] = False
 
     def __init__(self, life: Life, settings: Settings) -> None:
         super().__init__(life, settings)

@@ -13,6 +13,9 @@ Take it out as an actor with a boot id, write the result and finish in one trans
         async with db.transaction() as connection:
             await write_result(connection, lease.item)
             await finish(connection, [lease])        # raises LeaseLost: then nothing was written
+        claimer.forget([lease])
+
+Tasks without a result of their own are finished by a `Finisher`, many in one commit.
 
 A task is *ready*, *scheduled* (waits for a time), *leased* (somebody works on it), *dead* (gave up)
 or finished, and each state but the last is a row in a table of its own. A lease belongs to one boot
@@ -20,6 +23,7 @@ or finished, and each state but the last is a row in a table of its own. A lease
 epoch is refused. Whoever dies is rescued: `rescue_boots` at once, `rescue_lost` when nobody saw it.
 """
 
+from hyperion.queue.finisher import Finisher
 from hyperion.queue.tasks import (
     Claimer,
     DeadTask,
@@ -49,6 +53,7 @@ __all__ = [
     "Bell",
     "Claimer",
     "DeadTask",
+    "Finisher",
     "Lease",
     "NewTask",
     "Rescued",

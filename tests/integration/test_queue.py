@@ -10,7 +10,7 @@ import pytest
 from hyperion import queue
 from hyperion.db import Database
 from hyperion.errors import LeaseLost
-from hyperion.queue import Claimer, Lease, NewTask, Wakeup, lane_channel
+from hyperion.queue import Claimer, Finisher, Lease, NewTask, Wakeup, lane_channel
 from tests.until import until
 
 LANE = "test"
@@ -344,6 +344,54 @@ async def test_an_item_is_alive_while_its_task_waits_or_runs(db: Database) -> No
         finished = await queue.is_alive(connection, item=item, lane=LANE)
 
     assert (waiting, running, finished) == (True, True, False)
+
+
+async def test_a_finisher_settles_whatever_is_added_while_it_is_at_work(db: Database) -> None:
+    await put(db, *(str(n) for n in range(100)))
+    mine = claimer(db)
+    settled: list[int] = []
+    finisher = Finisher(db, on_settled=lambda leases: settled.append(len(leases)))
+    running = asyncio.create_task(finisher.run())
+
+    while leases := await mine.claim(7):
+        finisher.add(leases)
+    await finisher.drained()
+
+    assert (await queue.depths(db), sum(settled)) == ({}, 100)
+    running.cancel()
+
+
+async def test_a_finisher_tells_of_tasks_that_are_in_other_hands(db: Database) -> None:
+    await put(db, "a", "b")
+    leases = await take(db, limit=2)
+    lost: list[Lease] = []
+    async with db.transaction() as connection:
+        await queue.hand_back(connection, leases[:1])
+    finisher = Finisher(db, on_settled=lambda leases: None, on_lost=lost.extend)
+    running = asyncio.create_task(finisher.run())
+
+    finisher.add(leases)
+    await finisher.drained()
+
+    assert names(lost) == ["a"]
+    running.cancel()
+
+
+async def test_a_finisher_tries_again_when_its_connection_is_cut(db: Database) -> None:
+    await put(db, "a")
+    [lease] = await take(db)
+    finisher = Finisher(db, on_settled=lambda leases: None)
+    async with db.transaction() as holder:
+        await queue.hold(holder, lease)
+        running = asyncio.create_task(finisher.run())
+        finisher.add([lease])
+        blocked = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        await until(lambda: db.fetch_value(blocked))
+
+    await finisher.drained()
+
+    assert await queue.depths(db) == {}
+    running.cancel()
 
 
 async def test_a_ring_wakes_a_bell_on_another_connection(db: Database) -> None:
