@@ -99,7 +99,7 @@ class Settings:
         "time a child that died too often waits before it is tried again",
     )
     poll_s: float = _setting(
-        "HYPERION_POLL_S", read.seconds(0.05, 60), 1.0, "time after which an idle actor looks for work unwoken"
+        "HYPERION_POLL_S", read.seconds(0.05, 60), 1.0, "time within which idle actors of a lane look for work unwoken, twice together"
     )
     lease_s: float = _setting(
         "HYPERION_LEASE_S",

@@ -29,6 +29,7 @@ class ClaimingActor(Actor):
     """An actor that claims from `lane`, settles in transactions and outlasts an absent database."""
 
     lane: str
+    pollers = 1  # how many actors of this node live off the lane
 
     def __init__(self, life: Life, settings: Settings) -> None:
         super().__init__(life, settings)
@@ -115,4 +116,7 @@ class ClaimingActor(Actor):
         self._claimer.forget(leases)
 
     def _poll_s(self) -> float:
-        return self.settings.poll_s * random.uniform(0.75, 1.25)  # noqa: S311  (jitter)
+        """Return how long to wait for the bell. The pollers of a lane share the looking: together
+        they look twice in `poll_s` seconds, so that an idle fleet is quiet.
+        """
+        return self.settings.poll_s * max(1.0, self.pollers / 2) * random.uniform(0.75, 1.25)  # noqa: S311  (jitter)

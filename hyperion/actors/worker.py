@@ -32,6 +32,7 @@ class Worker(ClaimingActor):
 
     def __init__(self, life: Life, settings: Settings) -> None:
         super().__init__(life, settings)
+        self.pollers = settings.workers
         self._store: Store = LocalStore(settings.store_dir)
         self._detector = make_detector(settings.detector, processing_s=settings.processing_s)
         spool = settings.var_dir / "spool"

@@ -19,7 +19,7 @@ from hyperion.errors import DatabaseUnavailable
 log = logs.get_logger()
 
 COALESCE_S = 0.005
-SELF_TEST_S = 15.0
+SELF_TEST_S = 30.0
 SELF_TEST_LIMIT_S = 5.0
 RECONNECT_FIRST_S = 0.1
 RECONNECT_LAST_S = 5.0

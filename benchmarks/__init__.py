@@ -1,0 +1,1 @@
+"""Measurements of Hyperion, side by side with others."""
