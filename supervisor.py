@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from dataclasses import replace
 import setproctitle
 
 from hyperion import logs
+from hyperion.actors.stop import Stop
 from hyperion.actors.supervisor import Supervisor
 from hyperion.db import Database, migrations
 from hyperion.db.embedded import EmbeddedPostgres
@@ -37,8 +39,12 @@ def main() -> int:
     logs.configure(settings.log_level, console=dev and sys.stdout.isatty())
     logs.bind(actor="supervisor", node=settings.node)
     setproctitle.setproctitle(f"hyperion: supervisor {settings.node}")
+    # Until the event loop has its own handlers; pid 1 would ignore what it does not handle.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         return run_with_database(settings)
+    except KeyboardInterrupt:
+        return 0
     except DatabaseUnavailable as error:
         log.error("database.unavailable", reason=str(error))
         return EXIT_NO_DATABASE
@@ -65,39 +71,43 @@ def run_with_database(settings: Settings) -> int:
 
 async def run_tree(settings: Settings, postgres: EmbeddedPostgres | None = None) -> int:
     """Bring the schema up to date and run the supervisor."""
+    stop = Stop()
+    stop.watch(asyncio.get_running_loop())
     async with Database(settings.database_url, name=f"supervisor {settings.node}", max_connections=3) as db:
-        await make_schema_current(settings, db)
+        if not await make_schema_current(settings, db, stop):
+            return 0
         wakeup = Wakeup(db)
         waking = asyncio.create_task(wakeup.run())
         try:
-            return await Supervisor(settings, db, wakeup, postgres=postgres).run()
+            return await Supervisor(settings, db, wakeup, stop, postgres=postgres).run()
         finally:
             waking.cancel()
             await asyncio.gather(waking, return_exceptions=True)
 
 
-async def make_schema_current(settings: Settings, db: Database) -> None:
-    """Wait for the database within the start-up budget and apply what is pending.
+async def make_schema_current(settings: Settings, db: Database, stop: Stop) -> bool:
+    """Wait for the database within the start-up budget and apply what is pending; False if stopped.
 
     The migrations run in a process of their own, which takes yoyo's memory with it when it ends.
     Raises DatabaseUnavailable.
     """
     deadline_s = time.monotonic() + settings.start_budget_s
-    while True:
+    pending: list[str] | None = None
+    while pending is None and not stop.asked.is_set():
         try:
             pending = await migrations.pending(db)
-            break
         except DatabaseUnavailable as error:
             if time.monotonic() > deadline_s:
                 raise
             log.warning("database.awaited", reason=str(error))
-            await asyncio.sleep(0.5)
+            await stop.wait(0.5)
     if pending:
         command = [sys.executable, "-m", "hyperion.cli", *(["--dev"] if settings.dev else []), "migrate"]
         environ = os.environ | {"DATABASE_URL": settings.database_url, "SECRET_KEY": settings.secret_key}
         done = await asyncio.to_thread(subprocess.run, command, env=environ, check=False)
         if done.returncode:
             raise DatabaseUnavailable(f"the migrations failed with exit code {done.returncode}")
+    return not stop.asked.is_set()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from hyperion import logs, queue
 from hyperion.actors import mailbox
 from hyperion.db import Database, load_queries, migrations
 from hyperion.db.embedded import EmbeddedPostgres
-from hyperion.errors import BadConfiguration, HyperionError
+from hyperion.errors import BadConfiguration, DatabaseUnavailable, HyperionError
 from hyperion.media import photos, recovery
 from hyperion.queue import Wakeup
 from hyperion.settings import Settings, documented, load
@@ -54,6 +54,9 @@ def _with_database(context: click.Context, act: Callable[[Database], Awaitable[T
 
     try:
         return asyncio.run(run())
+    except DatabaseUnavailable as error:
+        hint = "; is `make run` up, in this folder?" if settings.dev else ""
+        raise click.ClickException(f"{error}{hint}") from error
     except HyperionError as error:
         raise click.ClickException(f"{type(error).__name__}: {error}") from error
 
@@ -61,7 +64,7 @@ def _with_database(context: click.Context, act: Callable[[Database], Awaitable[T
 @main.command()
 @click.pass_context
 def config(context: click.Context) -> None:
-    """List every setting with its default, and check those of the environment."""
+    """List every setting with its default, and check the values of the environment."""
     for name, default, meaning in documented():
         click.echo(f"{name:32} {default or '-':12} {meaning}")
     _settings(context.obj)
@@ -73,7 +76,8 @@ def config(context: click.Context) -> None:
 def migrate(context: click.Context) -> None:
     """Bring the schema up to date."""
     settings = _settings(context.obj)
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, console=settings.dev and sys.stdout.isatty())
+    logs.bind(actor="migrate")
     applied = migrations.apply(settings.database_url)
     logs.get_logger().info("schema.migrated", applied=applied)
 
@@ -91,8 +95,11 @@ def status(context: click.Context) -> None:
                 f"restarts {actor['restarts']:<4} beat {actor['silent_s']:.1f} s ago "
                 f"task {actor['current_task_id'] or '-'}  (node {actor['node']}: {actor['node_state'] or 'gone'})"
             )
-        for (lane, state), count in sorted((await queue.depths(db)).items()):
+        depths = await queue.depths(db)
+        for (lane, state), count in sorted(depths.items()):
             click.echo(f"lane {lane}: {count} {state}")
+        if not depths:
+            click.echo("the queue is empty")
 
     _with_database(context, show)
 

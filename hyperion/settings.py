@@ -99,7 +99,10 @@ class Settings:
         "time a child that died too often waits before it is tried again",
     )
     poll_s: float = _setting(
-        "HYPERION_POLL_S", read.seconds(0.05, 60), 1.0, "time within which idle actors of a lane look for work unwoken, twice together"
+        "HYPERION_POLL_S",
+        read.seconds(0.05, 60),
+        1.0,
+        "time within which idle actors of a lane look for work unwoken, twice together",
     )
     lease_s: float = _setting(
         "HYPERION_LEASE_S",
@@ -169,9 +172,9 @@ def load(environ: Mapping[str, str] | None = None, *, dev: bool = False) -> Sett
     known = {f.metadata["name"]: f for f in fields(Settings) if f.metadata}
     faults = _strangers(given, known)
     values: dict[str, Any] = {"dev": dev}
-    if not given.get("HYPERION_PORT") and given.get("PORT"):
-        given["HYPERION_PORT"] = given["PORT"]
-    for name, setting in known.items():
+    port_name = "PORT" if given.get("PORT") and not given.get("HYPERION_PORT") else "HYPERION_PORT"
+    for documented_name, setting in known.items():
+        name = port_name if documented_name == "HYPERION_PORT" else documented_name
         raw = given.get(name, "").strip()
         if not raw:
             continue

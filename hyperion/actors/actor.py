@@ -86,8 +86,7 @@ class Actor:
         self._watch_signals_and_parent()
         async with self.db:
             try:
-                await self._register()
-                return await self._live()
+                return await self._live() if await self._register() else EXIT_ASKED
             except LifeOver:
                 log.warning("actor.superseded", boot=self.life.boot)
                 return EXIT_LIFE_OVER
@@ -136,7 +135,8 @@ class Actor:
             # The supervisor's end of this pipe closes when it dies, however it dies.
             loop.add_reader(parent.sentinel, os._exit, EXIT_ORPHANED)
 
-    async def _register(self) -> None:
+    async def _register(self) -> bool:
+        """Take the actor's row for this life; False where a stop came before the database answered."""
         life = self.life
         while True:
             try:
@@ -152,11 +152,14 @@ class Actor:
                 )
                 break
             except DatabaseUnavailable:
+                if self._stop_asked:
+                    return False
                 await asyncio.sleep(RETRY_S)
         if row is None:
             raise LifeOver(life.boot)
         self.is_paused = row["paused"]
         log.info("actor.started", pid=os.getpid(), boot=life.boot, restarts=life.restarts)
+        return True
 
     async def _beat_forever(self) -> None:
         missed = False

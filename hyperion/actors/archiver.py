@@ -79,11 +79,14 @@ class Archiver(ClaimingActor):
     async def _put(self, leases: list[Lease]) -> None:
         with tempfile.TemporaryDirectory(dir=self._spool, prefix="archive-") as folder:
             items = await self._collect(leases, Path(folder))
-            spoilt = await self._put_items(leases, items)
+            spoilt = await self._put_items(items)
+        if spoilt and len(spoilt) == len(items) and all(map(_is_stores_fault, spoilt.values())):
+            raise next(iter(spoilt.values()))
         for lease in leases:
-            if lease.task_id in spoilt:
-                await self.fail(lease, error=spoilt[lease.task_id])
-        settled = [lease for lease in leases if lease.task_id not in spoilt]
+            if lease.item in spoilt:
+                await self._fail_to_store(lease, spoilt[lease.item])
+                del items[lease.item]
+        settled = [lease for lease in leases if lease.item not in spoilt]
 
         async def write(tx: PhotoTransaction) -> None:
             await queue.finish(tx.connection, settled)
@@ -95,31 +98,25 @@ class Archiver(ClaimingActor):
         await self.write(write)
         log.info("photo.stored", count=len(items))
 
-    async def _put_items(self, leases: list[Lease], items: dict[UUID, Item]) -> dict[int, str]:
-        """Store the items, in one go if possible; return the tasks whose items spoil it, and how.
-
-        What is not stored is taken out of `items`.
-        """
+    async def _put_items(self, items: dict[UUID, Item]) -> dict[UUID, Exception]:
+        """Store the items, in one go if possible, else one by one; return those that failed."""
         try:
             await self._store.put_many(list(items.values()))
-        except (StoreUnavailable, OSError):
-            raise
-        except Exception as error:
-            log.exception("store.put_failed", photos=len(items))
-            if len(items) > 1:
-                return await self._put_one_by_one(leases, items)
-            items.clear()
-            return {lease.task_id: f"{type(error).__name__}: {error}" for lease in leases}
+        except Exception as error:  # noqa: BLE001  (whatever it is, it must not spoil the others)
+            if len(items) == 1:
+                return dict.fromkeys(items, error)
+            log.warning("store.batch_failed", photos=len(items), reason=f"{type(error).__name__}: {error}")
+            spoilt: dict[UUID, Exception] = {}
+            for media_id, item in items.items():
+                spoilt |= await self._put_items({media_id: item})
+            return spoilt
         return {}
 
-    async def _put_one_by_one(self, leases: list[Lease], items: dict[UUID, Item]) -> dict[int, str]:
-        spoilt: dict[int, str] = {}
-        for lease in leases:
-            if lease.item in items:
-                alone = {lease.item: items.pop(lease.item)}
-                spoilt |= await self._put_items([lease], alone)
-                items |= alone
-        return spoilt
+    async def _fail_to_store(self, lease: Lease, error: Exception) -> None:
+        """Try one photo again later: for ever where the store refuses it, else as often as any task."""
+        log.error("store.put_failed", media_id=str(lease.item), reason=f"{type(error).__name__}: {error}")
+        attempts = FOR_EVER if _is_stores_fault(error) else None
+        await self.fail(lease, error=f"{type(error).__name__}: {error}", max_attempts=attempts)
 
     async def _collect(self, leases: list[Lease], folder: Path) -> dict[UUID, Item]:
         """Copy the batch's bytes to files; photos that are deleted by now are left out."""
@@ -149,3 +146,8 @@ class Archiver(ClaimingActor):
 
         await self.write(write)
         log.info("photo.erased", count=len(leases))
+
+
+def _is_stores_fault(error: Exception) -> bool:
+    """Tell whether the store or a disk is at fault, and not the photo."""
+    return isinstance(error, StoreUnavailable | OSError)

@@ -89,10 +89,11 @@ class Nursery:
         try:
             async with asyncio.timeout(START_LIMIT_S):
                 await asyncio.shield(starting)
-        except TimeoutError:
-            log.error("fork_server.hung")
+        except (TimeoutError, FileNotFoundError, ConnectionRefusedError) as error:
+            # Hung, or its socket was swept away: nobody will ever reach it again.
+            log.error("fork_server.unreachable", reason=f"{type(error).__name__}: {error}")
             self.kill_fork_server()
-            raise OSError("the fork server does not answer") from None
+            raise OSError("the fork server does not answer") from error
         return Child(life, process)
 
     @property
@@ -108,7 +109,18 @@ class Nursery:
                 os.kill(self.fork_server_pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """Let the fork server end; all children must be dead."""
+        """End the fork server; all children must be dead."""
+        self.kill_fork_server()
         self._thread.shutdown(wait=False, cancel_futures=True)
         with contextlib.suppress(ChildProcessError, OSError):
             multiprocessing.forkserver._forkserver._stop()  # type: ignore[attr-defined]
+
+
+def exit_text(code: int) -> str:
+    """Return an exit code as people read it: a number, or the name of the signal."""
+    if code >= 0:
+        return str(code)
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"

@@ -68,11 +68,14 @@ class ClaimingActor(Actor):
     async def patiently(self, attempt: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Await `attempt()` until the database answers; return what it returns."""
         wait_s = FIRST_WAIT_S
+        is_told = False
         while True:
             try:
                 return await attempt()
             except DatabaseUnavailable as error:
-                log.warning("database.awaited", reason=str(error))
+                if not is_told:
+                    log.warning("database.awaited", reason=str(error))
+                is_told = True
             await asyncio.sleep(wait_s * random.uniform(0.5, 1))  # noqa: S311  (jitter)
             wait_s = min(wait_s * 2, LAST_WAIT_S)
 

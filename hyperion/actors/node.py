@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 from hyperion import logs
@@ -21,6 +22,7 @@ log = logs.get_logger()
 
 NAME_WAIT_S = 5.0
 RETRY_S = 0.25
+PAUSE_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Node:
         self.name = settings.node
         self.has_bare_names = False
         self.is_away = False
-        self._answering_since_s = time.monotonic()
+        self._answering_since_s = self._answered_at_s = time.monotonic()
         self._settings = settings
         self._db = db
         self._wakeup = wakeup
@@ -56,33 +58,35 @@ class Node:
 
         Raises NodeTaken, DatabaseUnavailable.
         """
-        await self._take_name()
+        if not self._lock_connection:
+            self.has_bare_names = await self._take_name()
         self._next_boot = await self._db.fetch_value(SQL.join_node, self.name, os.getpid())
-        left = [row["boot"] for row in await self._db.fetch(SQL.forget_actors, self.name)]
+        left = [row["boot"] for row in await self._db.fetch(SQL.list_boots, self.name)]
         if left:
             await self.rescue(left, who=f"a worker of {self.name}")
-        self._answering_since_s = time.monotonic()
+        await self._db.execute(SQL.forget_actors, self.name)
+        self._answered(time.monotonic(), again=True)
         log.info("node.joined", bare_names=self.has_bare_names)
 
     async def keep_name(self) -> None:
-        """Take the name again whenever the connection that holds it is lost."""
+        """Take the name again whenever the connection that holds it is lost.
+
+        Raises NodeTaken when somebody else was faster: two supervisors of one name destroy each
+        other's rows, so this one has to end.
+        """
         while True:
-            try:
-                assert self._lock_connection is not None
-                await watch(self._lock_connection)
-            except DatabaseUnavailable:
-                await asyncio.sleep(RETRY_S)
-            try:
+            with suppress(DatabaseUnavailable):
+                if self._lock_connection:
+                    await watch(self._lock_connection)
+            self._lock_connection = None
+            await asyncio.sleep(RETRY_S)
+            with suppress(DatabaseUnavailable):
                 await self._take_name()
-            except NodeTaken as error:
-                log.error("node.name_taken", reason=str(error))
-            except DatabaseUnavailable:
-                continue
 
     async def leave(self) -> None:
-        """Forget the node: it has stopped cleanly."""
-        await self._db.execute(SQL.leave_node, self.name, timeout_s=2)
-        if self._lock_connection:
+        """Forget the node, if it is still ours: it has stopped cleanly."""
+        if self._lock_connection and not self._lock_connection.is_closed():
+            await self._db.execute(SQL.leave_node, self.name, timeout_s=2)
             self._lock_connection.terminate()
 
     def new_life(self, spec: ActorSpec, *, restarts: int) -> Life:
@@ -101,7 +105,7 @@ class Node:
         Keeps `is_away` and `answering_s`.
         """
         try:
-            rows = await self._db.fetch(SQL.observe, self.name, state, timeout_s=5)
+            rows = await self._db.fetch(SQL.observe, self.name, state, os.getpid(), timeout_s=5)
         except DatabaseUnavailable as error:
             if not self.is_away:
                 log.error("database.lost", reason=str(error))
@@ -109,39 +113,51 @@ class Node:
             raise
         if self.is_away:
             log.info("database.returned")
-            self.is_away = False
-            self._answering_since_s = time.monotonic()
+        self._answered(time.monotonic(), again=self.is_away)
         return {row["name"]: Sighting(row["boot"], row["state"], row["silent_s"]) for row in rows}
 
-    async def bury(self, life: Life) -> None:
+    async def bury(self, life: Life, *, is_crash: bool, is_drained: bool) -> None:
         """Free what a dead child was working on and show that it is gone. Raises DatabaseUnavailable."""
-        await self.rescue([life.boot], who=life.label)
-        await self._db.execute(SQL.mark_gone, self.name, life.spec.name, life.boot, timeout_s=5)
+        await self.rescue([life.boot], who=life.label, is_crash=is_crash)
+        state = "drained" if is_drained else "gone"
+        await self._db.execute(SQL.mark_gone, self.name, life.spec.name, life.boot, state, timeout_s=5)
 
-    async def rescue(self, boots: list[int], *, who: str) -> None:
+    async def rescue(self, boots: list[int], *, who: str, is_crash: bool = True) -> None:
         """Free the leases of dead boots. Raises DatabaseUnavailable."""
         freed = await recovery.rescue_boots(
-            self._db, self._wakeup, boots, who=who, max_crashes=self._settings.max_crashes
+            self._db, self._wakeup, boots, who=who, max_crashes=self._settings.max_crashes, is_crash=is_crash
         )
         if freed.returned or freed.dead:
             log.warning("lease.rescued", who=who, returned=freed.returned, dead=freed.dead)
 
-    async def asked_to_restart(self, labels: list[str]) -> set[str]:
-        """Take the `restart` messages for actors that have no process to read their mail."""
+    async def restarts_asked_for(self, labels: list[str]) -> list[tuple[int, str]]:
+        """List the `restart` messages for actors that have no process, as (message id, label)."""
         mail = await mailbox.read(self._db, labels)
-        await mailbox.delete(self._db, [message_id for message_id, *_ in mail])
-        return {recipient for _, recipient, verb, _ in mail if verb == "restart"}
+        return [(message_id, recipient) for message_id, recipient, verb, _ in mail if verb == "restart"]
 
-    async def _take_name(self) -> None:
+    async def obeyed(self, message_ids: list[int]) -> None:
+        """Delete messages that were acted upon."""
+        await mailbox.delete(self._db, message_ids)
+
+    def _answered(self, now_s: float, *, again: bool) -> None:
+        """Note that the database answered; time in which we did not ask, being stopped, is no answer."""
+        if again or now_s - self._answered_at_s > PAUSE_S:
+            self._answering_since_s = now_s
+        self._answered_at_s = now_s
+        self.is_away = False
+
+    async def _take_name(self) -> bool:
+        """Lock the node's name; tell whether the bare names were free as well."""
         connection = await self._db.connect()
         try:
             with translated_errors():
                 await self._lock_name(connection)
-                self.has_bare_names = await connection.fetchval(TRY_LOCK, "hyperion:bare-names")
+                is_first = bool(await connection.fetchval(TRY_LOCK, "hyperion:bare-names"))
         except BaseException:
             connection.terminate()
             raise
         self._lock_connection = connection
+        return is_first
 
     async def _lock_name(self, connection: Connection) -> None:
         deadline_s = time.monotonic() + NAME_WAIT_S  # a killed predecessor's lock takes a moment to go

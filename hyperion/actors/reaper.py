@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -25,57 +26,68 @@ FORGET_NODE_S = 3600.0
 KEEP_FAILURES_S = 86400.0
 KEEP_SAMPLES_S = 8 * 86400.0
 KEEP_MAIL_S = 86400.0
+RETRY_S = 1.0
+PAUSE_S = 5.0
 Counts = dict[str, int]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Duty:
     """Something to do every `every_s` seconds; `run_once` returns what it counted."""
 
     every_s: float
     run_once: Callable[[], Awaitable[Counts]]
-    due_at_s: float = 0.0
 
 
 class Reaper(Actor):
     """One of these works in the whole cluster; the others stand by."""
 
     _answering_since_s = 0.0
+    _answered_at_s = 0.0
 
     async def work(self) -> None:
-        """Do the duties whenever they are due, until cancelled."""
+        """Do the duties whenever they are due, until drained or cancelled."""
         self.mark_ready()
         await while_leader(self.db, LEADER_KEY, self._reap, until=self.draining)
 
     async def _reap(self) -> None:
-        self._answering_since_s = time.monotonic()
-        duties = [
-            Duty(self.settings.poll_s, self.promote),
-            Duty(self.settings.rescue_s, self.rescue),
-            Duty(self.settings.reap_s, self.mend_photos),
-            Duty(self.settings.reap_s, self.sweep),
-        ]
-        while not self.draining.is_set():
-            for duty in duties:
-                if duty.due_at_s <= time.monotonic():
-                    await self._run(duty)
-            await asyncio.sleep(max(0.01, min(duty.due_at_s for duty in duties) - time.monotonic()))
+        """Do each duty on its own: one that waits for a lock must not hold up the others."""
+        self._answering_since_s = self._answered_at_s = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            for duty in (
+                Duty(self.settings.poll_s, self.promote),
+                Duty(self.settings.rescue_s, self.rescue),
+                Duty(self.settings.reap_s, self.mend_photos),
+                Duty(self.settings.reap_s, self.sweep),
+            ):
+                group.create_task(self._repeat(duty))
 
-    async def _run(self, duty: Duty) -> None:
-        try:
-            counts = await duty.run_once()
-        except DatabaseUnavailable as error:
-            self._answering_since_s = time.monotonic()
-            log.warning("reaper.postponed", duty=duty.run_once.__name__, reason=str(error))
-            duty.due_at_s = time.monotonic() + min(1.0, duty.every_s)
-            return
-        if any(counts.values()):
-            log.info("reaper.worked", duty=duty.run_once.__name__, **counts)
-        duty.due_at_s = time.monotonic() + duty.every_s
+    async def _repeat(self, duty: Duty) -> None:
+        while not self.draining.is_set():
+            wait_s = duty.every_s
+            try:
+                counts = await duty.run_once()
+            except DatabaseUnavailable as error:
+                log.warning("reaper.postponed", duty=duty.run_once.__name__, reason=str(error))
+                wait_s = min(RETRY_S, wait_s)
+            else:
+                if any(counts.values()):
+                    log.info("reaper.worked", duty=duty.run_once.__name__, **counts)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self.draining.wait()
 
     async def promote(self) -> Counts:
-        """Make ready what waited long enough."""
-        lanes = await queue.promote_due(self.db)
+        """Make ready what waited long enough; and learn, once a second, that the database answers."""
+        try:
+            lanes = await queue.promote_due(self.db)
+        except DatabaseUnavailable:
+            self._answering_since_s = time.monotonic()
+            raise
+        now_s = time.monotonic()
+        if now_s - self._answered_at_s > self.settings.poll_s + PAUSE_S:
+            self._answering_since_s = now_s  # this process was stopped, and so perhaps the others
+        self._answered_at_s = now_s
         for lane in lanes:
             self.wakeup.ring(lane_channel(lane))
         return {"lanes": len(lanes)}

@@ -13,11 +13,16 @@ WITH joined AS (
 )
 SELECT nextval('boot_block')
 
+-- name: list_boots
+-- $1 node. The boots that have a row.
+SELECT boot
+FROM actor
+WHERE node = $1
+
 -- name: forget_actors
--- $1 node. Returns the boots that had a row.
+-- $1 node
 DELETE FROM actor
 WHERE node = $1
-RETURNING boot
 
 -- name: leave_node
 -- $1 node
@@ -29,12 +34,13 @@ DELETE FROM node
 WHERE name = $1
 
 -- name: observe
--- $1 node, $2 state of the node. Beats for the node; returns its actors.
+-- $1 node, $2 state of the node, $3 pid. Beats for the node; returns its actors.
 WITH beat AS (
-    UPDATE node
+    INSERT INTO node (name, state, pid)
+    VALUES ($1, $2, $3)
+    ON CONFLICT (name) DO UPDATE
     SET beat_at = now(),
-        state = $2
-    WHERE name = $1
+        state = EXCLUDED.state
 )
 SELECT name, boot, state, extract(epoch FROM clock_timestamp() - beat_at)::float8 AS silent_s
 FROM actor
@@ -86,9 +92,10 @@ WHERE node = $1
   AND name = $2
 
 -- name: mark_gone
--- $1 node, $2 name, $3 boot. The process is dead; dashboards need not wait for silence to see it.
+-- $1 node, $2 name, $3 boot, $4 'gone' or 'drained'. The process is dead; dashboards need not wait
+-- for silence to see it.
 UPDATE actor
-SET state = 'gone',
+SET state = $4,
     current_task_id = NULL,
     current_task_status = NULL,
     current_task_progress = NULL

@@ -4,15 +4,16 @@ import asyncio
 import random
 import signal
 import time
-from typing import Any
+from collections.abc import Awaitable
 
 from hyperion import logs
 from hyperion.actors.actor import EXIT_ASKED, EXIT_DRAINED, EXIT_LIFE_OVER
-from hyperion.actors.child import Child, Nursery
+from hyperion.actors.child import Child, Nursery, exit_text
 from hyperion.actors.node import Node, Sighting
 from hyperion.actors.orphans import OrphanReaper
 from hyperion.actors.restart import HEALTHY_LIFE_S, RestartPolicy, is_silent
 from hyperion.actors.specs import ActorSpec, plan
+from hyperion.actors.stop import Stop
 from hyperion.db import Database
 from hyperion.db.embedded import EmbeddedPostgres
 from hyperion.errors import DatabaseUnavailable
@@ -33,60 +34,88 @@ class Supervisor:
     """One-for-one supervision of this node's actors, and of the embedded Postgres if there is one."""
 
     def __init__(
-        self, settings: Settings, db: Database, wakeup: Wakeup, *, postgres: EmbeddedPostgres | None = None
+        self,
+        settings: Settings,
+        db: Database,
+        wakeup: Wakeup,
+        stop: Stop,
+        *,
+        postgres: EmbeddedPostgres | None = None,
     ) -> None:
         self._settings = settings
         self._postgres = postgres
+        self._stop = stop
         self._node = Node(settings, db, wakeup)
         self._nursery = Nursery()
         self._orphans = OrphanReaper(lambda: {self._nursery.fork_server_pid, postgres.pid if postgres else None})
         self._tiers = plan(settings)
         self._children: dict[str, Child] = {}
-        self._parked: dict[str, asyncio.Event] = {}
-        self._stopping = asyncio.Event()
-        self._forced = asyncio.Event()
+        self._parked: dict[str, asyncio.Event] = {}  # who has no process, and the wish for one
+        self._dying: set[str] = set()  # those of them who died too often
         self._state = "starting"
+        self._keepers: dict[str, asyncio.Task[None]] = {}
+        self._watchers: list[asyncio.Task[None]] = []
         self._burials: set[asyncio.Task[None]] = set()
 
     async def run(self) -> int:
-        """Run the tree until told to stop; return the exit code. Raises NodeTaken."""
-        self._watch_signals()
-        await self._node.join()
-        name_keeper = asyncio.create_task(self._node.keep_name())
-        observer = asyncio.create_task(self._observe_forever())
-        keepers: dict[str, asyncio.Task[None]] = {}
+        """Run the tree until told to stop; return the exit code.
+
+        Raises NodeTaken, DatabaseUnavailable when it does not even begin, and whatever a part of
+        the supervisor itself fails of: a supervisor that sees half of what happens must not go on.
+        """
+        self._orphans.watch(asyncio.get_running_loop())
+        if not await self._join():
+            return 0
+        self._watchers = [
+            asyncio.create_task(self._node.keep_name()),
+            asyncio.create_task(self._observe_forever()),
+        ]
         try:
-            await self._start(keepers, observer)
-            await self._stopping.wait()
-            return await self._terminate(keepers)
+            await self._watched(self._start())
+            await self._watched(self._stop.asked.wait())
+            return await self._terminate()
         finally:
-            self._kill_all()
-            for task in (name_keeper, observer, *keepers.values()):
-                task.cancel()
-            await asyncio.gather(name_keeper, observer, *keepers.values(), return_exceptions=True)
-            self._nursery.close()
+            await self._abolish()
 
-    def stop(self) -> None:
-        """Stop the tree within the grace period; called again, at once."""
-        if self._stopping.is_set():
-            self._forced.set()
-        self._stopping.set()
+    async def _join(self) -> bool:
+        """Join as a node, within the start-up budget; False where a stop comes first."""
+        deadline_s = time.monotonic() + self._settings.start_budget_s
+        while not self._stop.asked.is_set():
+            try:
+                await self._node.join()
+            except DatabaseUnavailable as error:
+                if time.monotonic() > deadline_s:
+                    raise
+                log.warning("database.awaited", reason=str(error))
+                await self._stop.wait(BURY_RETRY_S)
+            else:
+                return True
+        return False
 
-    async def _start(self, keepers: dict[str, asyncio.Task[None]], observer: asyncio.Task[None]) -> None:
+    async def _watched(self, work: Awaitable[object]) -> None:
+        """Await `work`, and fail at once if a part of the supervisor does meanwhile."""
+        working = asyncio.ensure_future(work)
+        try:
+            while not working.done():
+                parts = [*self._watchers, *self._keepers.values(), *self._burials]
+                for part in parts:
+                    if part.done():
+                        part.result()
+                waiting = {working, *(part for part in parts if not part.done())}
+                await asyncio.wait(waiting, timeout=OBSERVE_S, return_when=asyncio.FIRST_COMPLETED)
+            working.result()
+        finally:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+
+    async def _start(self) -> None:
         """Start each tier when the one before is ready, unless a stop comes first."""
         began_s = time.monotonic()
         for tier in self._tiers:
             for spec in tier:
-                keepers[spec.name] = asyncio.create_task(self._keep(spec), name=spec.name)
-            everyone: asyncio.Future[Any] = asyncio.gather(*(self._first_ready(spec) for spec in tier))
-            stopping: asyncio.Future[Any] = asyncio.ensure_future(self._stopping.wait())
-            await asyncio.wait({everyone, stopping, observer}, return_when=asyncio.FIRST_COMPLETED)
-            for task in (everyone, stopping):
-                task.cancel()
-            await asyncio.gather(everyone, stopping, return_exceptions=True)
-            if observer.done():
-                observer.result()
-            if self._stopping.is_set():
+                self._keepers[spec.name] = asyncio.create_task(self._keep(spec), name=spec.name)
+            await self._stop.unless(asyncio.gather(*(self._first_ready(spec) for spec in tier)))
+            if self._stop.asked.is_set():
                 return
         self._state = "running"
         log.info(
@@ -104,9 +133,9 @@ class Supervisor:
         """Keep one actor running: start it, wait for its death, decide, start it again."""
         policy = RestartPolicy(park_s=self._settings.park_s)
         restarts = 0
-        while not self._stopping.is_set():
+        while not self._stop.asked.is_set():
             life_s, code = await self._live_once(spec, restarts)
-            if self._stopping.is_set():
+            if self._stop.asked.is_set():
                 return
             restarts += 1
             if code == EXIT_DRAINED:
@@ -120,9 +149,11 @@ class Supervisor:
                 )
                 if verdict.is_parked:
                     log.error("actor.parked", child=self._node.label_of(spec), retry_s=verdict.delay_s)
+                    self._dying.add(spec.name)
                     await self._park(spec, verdict.delay_s)
+                    self._dying.discard(spec.name)
                 else:
-                    await self._pause(verdict.delay_s)
+                    await self._stop.wait(verdict.delay_s)
 
     async def _live_once(self, spec: ActorSpec, restarts: int) -> tuple[float, int]:
         """Run one life of an actor; return how long it lived and its exit code."""
@@ -134,37 +165,35 @@ class Supervisor:
             return 0.0, 1
         self._children[spec.name] = child
         code = await child.wait()
-        if code != EXIT_ASKED or not self._stopping.is_set():
+        if code not in (EXIT_ASKED, EXIT_DRAINED):
             log.warning(
-                "actor.died", child=life.label, pid=child.pid, exit=_exit_text(code), life_s=round(child.life_s, 2)
+                "actor.died", child=life.label, pid=child.pid, exit=exit_text(code), life_s=round(child.life_s, 2)
             )
-        burial = asyncio.create_task(self._bury(child))
+        burial = asyncio.create_task(self._bury(child, code))
         self._burials.add(burial)
-        burial.add_done_callback(self._burials.discard)
+        burial.add_done_callback(self._buried)
         return child.life_s, code
 
-    async def _bury(self, child: Child) -> None:
+    def _buried(self, burial: asyncio.Task[None]) -> None:
+        if not burial.cancelled() and burial.exception() is None:
+            self._burials.discard(burial)
+
+    async def _bury(self, child: Child, code: int) -> None:
+        is_crash = code not in (EXIT_ASKED, EXIT_DRAINED)
         while True:
             try:
-                return await self._node.bury(child.life)
+                return await self._node.bury(child.life, is_crash=is_crash, is_drained=code == EXIT_DRAINED)
             except DatabaseUnavailable:
                 await asyncio.sleep(BURY_RETRY_S)
 
     async def _park(self, spec: ActorSpec, wait_s: float | None) -> None:
         """Leave an actor down for `wait_s` (None: for good), or until an operator restarts it."""
         asked = self._parked[spec.name] = asyncio.Event()
-        waits = [asyncio.ensure_future(asked.wait()), asyncio.ensure_future(self._stopping.wait())]
+        waits = [asyncio.ensure_future(asked.wait()), asyncio.ensure_future(self._stop.asked.wait())]
         await asyncio.wait(waits, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
         del self._parked[spec.name]
-
-    async def _pause(self, wait_s: float) -> None:
-        try:
-            async with asyncio.timeout(wait_s):
-                await self._stopping.wait()
-        except TimeoutError:
-            return
 
     async def _observe_forever(self) -> None:
         """Read all heartbeats in one query, about once a second, faster while somebody starts."""
@@ -182,9 +211,9 @@ class Supervisor:
             await asyncio.sleep(OBSERVE_STARTING_S if starting or self._state == "starting" else OBSERVE_S)
 
     def _shown_state(self) -> str:
-        if self._stopping.is_set():
+        if self._stop.asked.is_set():
             return "stopping"
-        if self._state == "running" and (self._parked or self._somebody_is_frail()):
+        if self._state == "running" and (self._dying or self._somebody_is_frail()):
             return "degraded"
         return self._state
 
@@ -199,81 +228,81 @@ class Supervisor:
         silent_s = seen.silent_s if registered and seen else child.life_s
         limit_s = self._settings.silence_s if registered else START_SILENCE_S
         hung = is_silent(silent_s=silent_s, answering_s=self._node.answering_s, limit_s=limit_s)
-        if hung and child.is_alive and not child.is_doomed and not self._stopping.is_set():
+        if hung and child.is_alive and not child.is_doomed and not self._stop.asked.is_set():
             child.is_doomed = True
             log.error("actor.hung", child=child.life.label, pid=child.pid, silent_s=round(silent_s, 1))
             child.signal(signal.SIGABRT)  # faulthandler prints the stacks
-            asyncio.get_running_loop().call_later(ABORT_TO_KILL_S, child.signal, signal.SIGKILL)
+            loop = asyncio.get_running_loop()
+            loop.call_later(ABORT_TO_KILL_S, child.signal, signal.SIGKILL)
+            loop.call_later(2 * ABORT_TO_KILL_S, self._doubt_fork_server, child)
+
+    def _doubt_fork_server(self, child: Child) -> None:
+        """Kill the fork server where it does not even tell of a death: all its children start anew."""
+        if child.is_alive:
+            log.error("fork_server.hung")
+            self._nursery.kill_fork_server()
 
     async def _read_mail_of_the_parked(self) -> None:
         if not self._parked:
             return
-        labels = {self._node.label_of(ActorSpec(name, "")): name for name in self._parked}
-        for recipient in await self._node.asked_to_restart(list(labels)):
-            if parked := self._parked.get(labels[recipient]):
+        names = {self._children[name].life.label: name for name in self._parked if name in self._children}
+        messages = await self._node.restarts_asked_for(list(names))
+        for _, label in messages:
+            if parked := self._parked.get(names[label]):
                 parked.set()
+        if messages:
+            await self._node.obeyed([message_id for message_id, _ in messages])
 
-    async def _terminate(self, keepers: dict[str, asyncio.Task[None]]) -> int:
+    async def _terminate(self) -> int:
         """Stop tier by tier in reverse, in parallel within a tier; kill what outlives the grace."""
         began_s = time.monotonic()
         self._state = "stopping"
         log.info("node.stopping", grace_s=self._settings.grace_s)
         for tier in reversed(self._tiers):
             left_s = began_s + self._settings.grace_s - time.monotonic()
-            await self._stop_tier([keepers[s.name] for s in tier if s.name in keepers], tier, limit_s=0.6 * left_s)
+            await self._stop_tier(tier, limit_s=0.6 * left_s)
         await self._settle_burials()
-        log.info("node.stopped", took_s=round(time.monotonic() - began_s, 3), forced=self._forced.is_set())
-        return 128 + signal.SIGTERM if self._forced.is_set() else 0
+        log.info("node.stopped", took_s=round(time.monotonic() - began_s, 3), forced=self._stop.forced.is_set())
+        return 128 + signal.SIGTERM if self._stop.forced.is_set() else 0
 
-    async def _stop_tier(self, keepers: list[asyncio.Task[None]], tier: list[ActorSpec], *, limit_s: float) -> None:
+    async def _stop_tier(self, tier: list[ActorSpec], *, limit_s: float) -> None:
+        pending = {self._keepers[spec.name] for spec in tier if spec.name in self._keepers}
         deadline_s = time.monotonic() + limit_s
-        while not all(keeper.done() for keeper in keepers) and time.monotonic() < deadline_s:
-            if self._forced.is_set():
-                break
-            for child in self._of(tier):
+        while pending and not self._stop.forced.is_set() and time.monotonic() < deadline_s:
+            for child in self._alive(tier):
                 child.signal(signal.SIGTERM)  # again, for one that was too young to hear the first
-            await asyncio.wait(keepers, timeout=RESEND_S)
-        for child in self._of(tier):
-            if child.is_alive:
-                log.warning("actor.killed", child=child.life.label)
+            _, pending = await asyncio.wait(pending, timeout=RESEND_S)
+        for child in self._alive(tier):
+            log.warning("actor.killed", child=child.life.label)
+        killing_since_s = time.monotonic()
+        while pending:
+            for child in self._alive(tier):  # and whoever is born only now
                 child.signal(signal.SIGKILL)
-        if keepers:
-            await asyncio.wait(keepers)
+            _, pending = await asyncio.wait(pending, timeout=RESEND_S)
+            if pending and time.monotonic() - killing_since_s > ABORT_TO_KILL_S:
+                self._nursery.kill_fork_server()
 
-    def _of(self, tier: list[ActorSpec]) -> list[Child]:
-        return [self._children[spec.name] for spec in tier if spec.name in self._children]
+    def _alive(self, tier: list[ActorSpec]) -> list[Child]:
+        children = [self._children[spec.name] for spec in tier if spec.name in self._children]
+        return [child for child in children if child.is_alive]
 
     async def _settle_burials(self) -> None:
         """Free what killed children held and leave, if the database is there to be told."""
+        for watcher in self._watchers:
+            watcher.cancel()
         try:
             async with asyncio.timeout(2):
                 await asyncio.gather(*self._burials)
                 await self._node.leave()
         except (TimeoutError, DatabaseUnavailable) as error:
-            log.warning("node.left_silently", reason=str(error))
-            for burial in list(self._burials):
-                burial.cancel()
+            log.warning("node.left_silently", reason=str(error) or "the database did not answer in time")
 
-    def _kill_all(self) -> None:
+    async def _abolish(self) -> None:
+        """Leave no process and no task behind, however it came to this."""
         for child in self._children.values():
             child.signal(signal.SIGKILL)
-
-    def _watch_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self.stop)
-        loop.add_signal_handler(signal.SIGINT, self.stop)
-        loop.add_signal_handler(signal.SIGQUIT, self._stop_now)
-        self._orphans.watch(loop)
-
-    def _stop_now(self) -> None:
-        self._forced.set()
-        self._stopping.set()
-
-
-def _exit_text(code: int) -> str:
-    if code >= 0:
-        return str(code)
-    try:
-        return signal.Signals(-code).name
-    except ValueError:
-        return f"signal {-code}"
+        tasks = [*self._watchers, *self._keepers.values(), *self._burials]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._nursery.close()

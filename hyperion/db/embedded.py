@@ -14,6 +14,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -36,6 +37,7 @@ _SOCKET_PATH_LIMIT = 90  # of 107 bytes, less the file's own name
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 _READY_WAIT_S = 60
+_SHUT_DOWN_WAIT_S = 40.0
 
 
 class EmbeddedPostgres:
@@ -53,6 +55,7 @@ class EmbeddedPostgres:
         self._sockets = _socket_folder(folder.absolute())
         self._server: subprocess.Popen[str] | None = None
         self._relay: threading.Thread | None = None
+        self._gone_since_s: float | None = None
 
     def url(self, database: str = "postgres") -> str:
         """Return the URL of one of its databases."""
@@ -61,35 +64,47 @@ class EmbeddedPostgres:
     def start(self) -> None:
         """Create the files if they are new, start the server and wait until it answers.
 
-        A server that already runs on these files (an operator's) is used and not stopped later.
-        Call it from the main thread: the parent-death signal belongs to the thread that forks.
-        Raises DatabaseUnavailable when the server does not come up.
+        A server that already runs on these files (another node's, an operator's) is used and not
+        stopped later. Call it from the main thread: the parent-death signal belongs to the thread
+        that forks. Raises DatabaseUnavailable when the server does not come up.
         """
         self._prepare_folders()
         if not (self._data / "PG_VERSION").exists():
             self._create()
-        if self._running_elsewhere():
-            log.info("postgres.adopted", data=str(self._data))
-            return
-        self._launch()
-        self._wait_until_ready()
+        self._write_settings()
+        pause = threading.Event()
+        for _ in range(_READY_WAIT_S * 20):
+            if not self._runs_elsewhere():
+                self._launch()
+                return self._wait_until_ready()
+            if self._answers():
+                log.info("postgres.adopted", data=str(self._data))
+                return None
+            pause.wait(0.05)  # it is on its way up or down
+        raise DatabaseUnavailable("the Postgres that runs on these files does not answer")
 
     def ensure_running(self) -> None:
-        """Launch the server again where it crashed; one that was shut down is an operator's wish.
+        """Launch the server again where it is gone: at once after a crash; after 40 s where somebody
+        shut it down in order and may be about to start it again.
 
         Returns before the server is ready. Call it from the main thread, as `start`.
         """
-        if self._server and self._server.poll():
-            log.error("postgres.died", exit_code=self._server.returncode)
+        if self.pid or self._runs_elsewhere():
+            self._gone_since_s = None
+            return
+        crashed = (self._data / "postmaster.pid").exists()  # a clean end removes it
+        if self._gone_since_s is None:
+            self._gone_since_s = time.monotonic()
+            if crashed:
+                log.error("postgres.died")
+            else:
+                log.error("postgres.shut_down", relaunch_s=_SHUT_DOWN_WAIT_S)
+        if crashed or time.monotonic() - self._gone_since_s > _SHUT_DOWN_WAIT_S:
             self._launch()
 
     def _launch(self) -> None:
-        options = dict(SETTINGS, unix_socket_directories=str(self._sockets))
-        if not self._durable:
-            options |= {"fsync": "off", "full_page_writes": "off"}
-        arguments = [f"--{name}={value}" for name, value in options.items()]
         self._server = subprocess.Popen(
-            [self._binaries / "postgres", "-D", self._data, *arguments],
+            [self._binaries / "postgres", "-D", self._data],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -138,7 +153,7 @@ class EmbeddedPostgres:
         self._data.mkdir(exist_ok=True)
         self._sockets.mkdir(exist_ok=True)
         if self._account:
-            for folder in (self._data, self._sockets, self._binaries):
+            for folder in (self._data.parent, self._sockets.parent, self._binaries):
                 _let_pass(folder)
             os.chown(self._data, self._account.pw_uid, self._account.pw_gid)
             os.chown(self._sockets, self._account.pw_uid, self._account.pw_gid)
@@ -168,11 +183,36 @@ class EmbeddedPostgres:
             return {}
         return {"user": self._account.pw_uid, "group": self._account.pw_gid, "extra_groups": []}
 
-    def _running_elsewhere(self) -> bool:
+    def _write_settings(self) -> None:
+        """Write our settings where `pg_ctl start` finds them as well."""
+        options = dict(SETTINGS, unix_socket_directories=str(self._sockets))
+        if not self._durable:
+            options |= {"fsync": "off", "full_page_writes": "off"}
+        ours = self._data / "hyperion.conf"
+        ours.write_text("".join(f"{name} = '{value}'\n" for name, value in options.items()))
+        main = self._data / "postgresql.conf"
+        if "include 'hyperion.conf'" not in main.read_text():
+            with main.open("a") as file:
+                file.write("\ninclude 'hyperion.conf'\n")
+        if self._account:
+            os.chown(ours, self._account.pw_uid, self._account.pw_gid)
+
+    def _runs_elsewhere(self) -> bool:
+        """Tell whether a server that this object did not start runs on these files."""
         try:
             pid = int((self._data / "postmaster.pid").read_text().splitlines()[0])
-            return Path(f"/proc/{pid}/comm").read_text().strip() == "postgres"
-        except (FileNotFoundError, IndexError, ValueError):
+            # Postgres works in its data folder; the same number may be anything else by now.
+            return Path(f"/proc/{pid}/cwd").samefile(self._data)
+        except (OSError, IndexError, ValueError):
+            return False
+
+    def _answers(self) -> bool:
+        import psycopg  # noqa: PLC0415  (only where a server is embedded)
+
+        try:
+            with psycopg.connect(self.url(), connect_timeout=2):
+                return True
+        except psycopg.OperationalError:
             return False
 
     def _wait_until_ready(self) -> None:
@@ -231,8 +271,10 @@ def _relay(server: subprocess.Popen[str]) -> None:
 
 def _log_line(line: str) -> None:
     severity, _, detail = line.strip().partition(":")
-    if severity in ("FATAL", "PANIC", "WARNING"):
+    if severity in ("PANIC", "WARNING"):
         log.warning("postgres.logged", severity=severity, detail=detail.strip())
+    elif severity == "FATAL":  # the end of one connection
+        log.info("postgres.logged", severity=severity, detail=detail.strip())
     elif line.strip():
         # ERROR is a statement's own; whoever sent it gets it and logs what it means.
         log.debug("postgres.logged", detail=line.strip())

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 import asyncpg
@@ -24,16 +24,15 @@ _AWAY = (
     ConnectionError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.QueryCanceledError,
+    asyncpg.OperatorInterventionError,  # shut down, cancelled, not accepting connections yet
+    asyncpg.InsufficientResourcesError,  # too many connections, disk full, out of memory
+    asyncpg.PostgresSystemError,
+    asyncpg.InternalServerError,
+    asyncpg.InvalidAuthorizationSpecificationError,  # a password that is being changed
+    asyncpg.TransactionRollbackError,  # a deadlock: somebody had to give way
     asyncpg.LockNotAvailableError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.SerializationError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,  # a primary that has just become a standby
     asyncpg.InvalidCatalogNameError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
@@ -47,6 +46,10 @@ def translated_errors() -> Iterator[None]:
         yield
     except _AWAY as error:
         raise _unavailable(error) from error
+
+
+def _unreachable(error: Exception) -> DatabaseUnavailable:
+    return DatabaseUnavailable(f"no connection to Postgres: {type(error).__name__}: {error}".rstrip(": "))
 
 
 def _unavailable(error: Exception) -> DatabaseUnavailable:
@@ -134,7 +137,7 @@ class Database:
                 server_settings=self._server_settings,
             )
         except (OSError, *_AWAY) as error:
-            raise _unavailable(error) from error
+            raise _unreachable(error) from error
 
     @asynccontextmanager
     async def connection(self, *, timeout_s: float | None = None) -> AsyncIterator[Connection]:
@@ -143,12 +146,17 @@ class Database:
         try:
             connection = await pool.acquire(timeout=timeout_s or self._connect_timeout_s * 2)
         except (OSError, *_AWAY) as error:  # OSError here only: inside the block it may be a file's
-            raise _unavailable(error) from error
+            raise _unreachable(error) from error
         try:
             with translated_errors():
                 yield connection
+        except asyncio.CancelledError:
+            # Not given back but dropped: waiting for the statement could take for ever, and would
+            # end in an error that hides the cancellation. What it did the server may still commit.
+            connection.terminate()
+            raise
         finally:
-            with translated_errors():
+            with suppress(*_AWAY):
                 await pool.release(connection)
 
     @asynccontextmanager
@@ -164,8 +172,10 @@ class Database:
             await transaction.start()
             try:
                 yield connection
+            except asyncio.CancelledError:
+                raise  # the connection is dropped, and with it the transaction
             except BaseException:
-                if not connection.is_closed():
+                with suppress(*_AWAY):
                     await transaction.rollback()
                 raise
             try:

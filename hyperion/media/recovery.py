@@ -21,11 +21,18 @@ class Recovery:
     dead: int
 
 
-async def rescue_boots(db: Database, wakeup: Wakeup, boots: Sequence[int], *, who: str, max_crashes: int) -> Recovery:
-    """Free what dead processes were working on, at once. `who` names them in the history."""
+async def rescue_boots(
+    db: Database, wakeup: Wakeup, boots: Sequence[int], *, who: str, max_crashes: int, is_crash: bool = True
+) -> Recovery:
+    """Free what dead processes were working on, at once. `who` names them in the history.
+
+    Without `is_crash` they ended in order, and no task is blamed.
+    """
     async with photo_transaction(db, wakeup) as tx:
-        reason = f"{who} died while working on it"
-        rescued = await queue.rescue_boots(tx.connection, boots, max_crashes=max_crashes, reason=reason)
+        reason = f"{who} died while working on it" if is_crash else f"handed back for {who}"
+        rescued = await queue.rescue_boots(
+            tx.connection, boots, max_crashes=max_crashes, reason=reason, is_crash=is_crash
+        )
         return await _settle(tx, rescued, reason)
 
 

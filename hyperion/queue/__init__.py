@@ -26,25 +26,27 @@ epoch is refused. Whoever dies is rescued: `rescue_boots` at once, `rescue_lost`
 from hyperion.queue.finisher import Finisher
 from hyperion.queue.tasks import (
     Claimer,
-    DeadTask,
     Lease,
     NewTask,
-    Rescued,
     Retry,
-    count_ready,
-    depths,
     enqueue,
     fail,
     finish,
     hand_back,
     hold,
+    retry_delay_s,
+)
+from hyperion.queue.upkeep import (
+    DeadTask,
+    Rescued,
+    count_ready,
+    depths,
     is_alive,
     list_dead,
     promote_due,
     purge_finished,
     rescue_boots,
     rescue_lost,
-    retry_delay_s,
     revive,
 )
 from hyperion.queue.wakeup import Bell, Wakeup, lane_channel

@@ -1,4 +1,4 @@
-"""Tasks and leases: enqueue, claim, finish, retry, hand back, rescue."""
+"""Tasks and leases: enqueue, claim, finish, retry, hand back."""
 
 import random
 import time
@@ -57,33 +57,6 @@ class Retry:
     def is_dead(self) -> bool:
         """Whether the task gave up."""
         return self.delay_s is None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rescued:
-    """A task that was taken from an owner who no longer answers for it."""
-
-    task_id: int
-    lane: str
-    kind: str
-    item: UUID | None
-    boot: int
-    crashes: int
-    is_dead: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeadTask:
-    """A task that gave up, with its last error."""
-
-    task_id: int
-    lane: str
-    kind: str
-    item: UUID | None
-    attempt: int
-    crashes: int
-    error: str
-    died_at: datetime
 
 
 async def enqueue(connection: Connection, tasks: Sequence[NewTask]) -> list[int]:
@@ -224,66 +197,6 @@ async def hand_back(connection: Connection, leases: Sequence[Lease]) -> set[int]
     return await _settle(connection, SQL.hand_back, leases)
 
 
-async def rescue_boots(connection: Connection, boots: Iterable[int], *, max_crashes: int, reason: str) -> list[Rescued]:
-    """Free what the dead `boots` had leased, one crash counted each; dead after `max_crashes`.
-
-    The caller writes what that means for the items in the same transaction.
-    """
-    locked = await connection.fetch(SQL.lock_leases_of, list(boots))
-    return await _rescue(connection, [row["task_id"] for row in locked], max_crashes, reason)
-
-
-async def rescue_lost(connection: Connection, *, silent_s: float, max_crashes: int, reason: str) -> list[Rescued]:
-    """Free the leases that nobody answers for: expired, orphaned, or of an actor silent so long.
-
-    Only for a caller to whom the database has answered for as long; while it was away nobody
-    could renew or beat.
-    """
-    locked = await connection.fetch(SQL.lock_lost_leases, silent_s)
-    return await _rescue(connection, [row["task_id"] for row in locked], max_crashes, reason)
-
-
-async def promote_due(db: Database, *, limit: int = 1000) -> set[str]:
-    """Make ready what was scheduled for now; return the lanes to ring."""
-    return {row["lane"] for row in await db.fetch(SQL.promote_due, limit)}
-
-
-async def revive(connection: Connection, task_ids: Sequence[int]) -> list[Rescued]:
-    """Bring dead tasks back with all their attempts; return those that were dead."""
-    rows = await connection.fetch(SQL.revive, list(task_ids))
-    return [Rescued(**row, boot=0, crashes=0, is_dead=False) for row in rows]
-
-
-async def list_dead(db: Database, *, lane: str | None = None, limit: int = 100) -> list[DeadTask]:
-    """List dead tasks, the newest first."""
-    return [DeadTask(**row) for row in await db.fetch(SQL.list_dead, lane, limit)]
-
-
-async def purge_finished(db: Database, *, older_than_s: float, batch: int = 5000) -> int:
-    """Delete finished tasks of that age, in short statements; return how many went."""
-    last_id, purged = 0, 0
-    while True:
-        [row] = await db.fetch(SQL.purge_finished, last_id, older_than_s, batch)
-        if row["last_id"] is None:
-            return purged
-        last_id, purged = row["last_id"], purged + row["purged"]
-
-
-async def is_alive(connection: Connection, *, item: UUID, lane: str) -> bool:
-    """Tell whether a task about `item` waits or runs in `lane`."""
-    return bool(await connection.fetchval(SQL.is_alive, item, lane))
-
-
-async def count_ready(db: Database, *, lane: str, at_most: int = 10_000) -> int:
-    """Count the tasks that wait in `lane`, at most so many: a long line is not worth a long count."""
-    return int(await db.fetch_value(SQL.count_ready, lane, at_most))
-
-
-async def depths(db: Database) -> dict[tuple[str, str], int]:
-    """Count all tasks by (lane, state); it reads whole tables and is not for a request's path."""
-    return {(row["lane"], row["state"]): row["count"] for row in await db.fetch(SQL.depths)}
-
-
 async def _settle(connection: Connection, query: str, leases: Sequence[Lease]) -> set[int]:
     if not leases:
         return set()
@@ -291,10 +204,3 @@ async def _settle(connection: Connection, query: str, leases: Sequence[Lease]) -
         query, [lease.task_id for lease in leases], [lease.epoch for lease in leases], leases[0].boot
     )
     return {row["task_id"] for row in rows}
-
-
-async def _rescue(connection: Connection, task_ids: list[int], max_crashes: int, reason: str) -> list[Rescued]:
-    if not task_ids:
-        return []
-    rows = await connection.fetch(SQL.rescue, task_ids, max_crashes, reason)
-    return [Rescued(**row) for row in rows]

@@ -145,12 +145,13 @@ ORDER BY task_id
 FOR UPDATE SKIP LOCKED
 
 -- name: rescue
--- $1 task ids whose leases this transaction has locked, $2 crashes a task may cause, $3 reason.
--- One more crash each: back to the old place in the line, or dead.
+-- $1 task ids whose leases this transaction has locked, $2 crashes a task may cause, $3 reason,
+-- $4 how many crashes this counts as: 1, or 0 where the owner ended in order.
+-- Back to the old place in the line, or dead.
 WITH freed AS (
     DELETE FROM task_lease
     WHERE task_id = ANY ($1::bigint[])
-    RETURNING task_id, lane, seq, boot, attempt - 1 AS attempt, crashes + 1 AS crashes
+    RETURNING task_id, lane, seq, boot, attempt - 1 AS attempt, crashes + $4 AS crashes
 ),
 again AS (
     INSERT INTO task_ready (lane, seq, task_id, attempt, crashes)

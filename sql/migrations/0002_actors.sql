@@ -31,7 +31,7 @@ CREATE TABLE actor (
     started_at timestamptz NOT NULL DEFAULT now(),
     beat_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT actor_pkey PRIMARY KEY (node, name),
-    CONSTRAINT actor_state_known CHECK (state IN ('starting', 'ready', 'stopping', 'gone'))
+    CONSTRAINT actor_state_known CHECK (state IN ('starting', 'ready', 'stopping', 'gone', 'drained'))
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
 
 CREATE TABLE actor_day (

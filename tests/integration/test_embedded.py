@@ -1,5 +1,6 @@
 """The embedded Postgres: made once, kept, brought back, and never left behind."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import psutil
 import psycopg
 import pytest
 
-from hyperion.db import Database, migrations
+from hyperion.db import Database, embedded, migrations
 from hyperion.db.embedded import EmbeddedPostgres
 from hyperion.errors import DatabaseUnavailable, SchemaOutdated
 from tests.conftest import server_binaries
@@ -62,14 +63,48 @@ async def test_a_killed_server_is_brought_back(server: EmbeddedPostgres) -> None
     await until(back, within_s=30)
 
 
-async def test_a_server_that_was_shut_down_on_purpose_stays_down(server: EmbeddedPostgres) -> None:
+async def test_a_server_that_was_shut_down_on_purpose_is_left_down_for_a_while(
+    server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert server.pid
     os.kill(server.pid, signal.SIGINT)
-    await until(lambda: server.pid is None)
+    await until(lambda: not server.pid)
 
     server.ensure_running()
 
-    assert server.pid is None
+    assert not answers(server)
+    monkeypatch.setattr(embedded, "_SHUT_DOWN_WAIT_S", 0)
+    server.ensure_running()
+    await until(lambda: answers(server))
+
+
+async def test_who_adopted_a_server_brings_it_back_when_it_crashes(server: EmbeddedPostgres, tmp_path: Path) -> None:
+    adopter = EmbeddedPostgres(tmp_path, binaries=server_binaries(), durable=False)
+    adopter.start()
+    assert server.pid
+    os.kill(server.pid, signal.SIGKILL)
+    await until(lambda: not server.pid)
+
+    def back() -> bool:
+        adopter.ensure_running()
+        return answers(adopter)
+
+    await until(back, within_s=30)
+    adopter.stop(immediate=True)
+
+
+def test_a_server_that_is_shutting_down_is_waited_for_and_started_again(
+    server: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    assert server.pid
+    os.kill(server.pid, signal.SIGINT)
+    second = EmbeddedPostgres(tmp_path, binaries=server_binaries(), durable=False)
+
+    second.start()
+
+    assert second.pid
+    assert answers(second)
+    second.stop(immediate=True)
 
 
 def test_a_server_that_runs_already_is_used_and_left_running(server: EmbeddedPostgres, tmp_path: Path) -> None:
@@ -155,3 +190,32 @@ async def test_a_query_that_takes_too_long_is_given_up(db: Database) -> None:
         await db.fetch("SELECT pg_sleep(10)", timeout_s=0.1)
 
     assert await db.fetch_value("SELECT 1") == 1
+
+
+async def test_a_query_that_is_cancelled_ends_cancelled_though_the_server_does_not_answer(
+    server: EmbeddedPostgres,
+) -> None:
+    async with Database(server.url(), name="test") as db:
+        pid = await db.fetch_value("SELECT pg_backend_pid()")
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            for act in (_query, _transact):
+                asked = asyncio.create_task(act(db))
+                await asyncio.wait({asked}, timeout=0.2)
+                asked.cancel()
+
+                done, _ = await asyncio.wait({asked}, timeout=2)
+
+                assert done
+                assert asked.cancelled()
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
+async def _query(db: Database) -> None:
+    await db.fetch_value("SELECT pg_sleep(60)")
+
+
+async def _transact(db: Database) -> None:
+    async with db.transaction() as connection:
+        await connection.fetchval("SELECT pg_sleep(60)")

@@ -13,7 +13,7 @@ from hyperion.actors.reaper import Reaper
 from hyperion.actors.specs import ActorSpec, Life
 from hyperion.actors.worker import Worker
 from hyperion.db import Database
-from hyperion.errors import PhotoGone, StatusConflict
+from hyperion.errors import PhotoGone, StatusConflict, StoreUnavailable
 from hyperion.media import photos, recovery
 from hyperion.media.photos import NewPhoto
 from hyperion.media.status import REACHED_FROM, Status, is_legal_walk
@@ -206,8 +206,11 @@ class SpyingStore(LocalStore):
         self._after_put = after_put
 
     async def put_many(self, items: Sequence[Item]) -> None:
-        if any("bad" in item.path for item in items):
-            raise ValueError("bad name")
+        for item in items:
+            if "bad" in item.path:
+                raise ValueError("bad name")
+            if "away" in item.path:
+                raise StoreUnavailable("no such disk")
         await super().put_many(items)
         await self._after_put()
 
@@ -235,19 +238,22 @@ async def test_a_photo_that_was_deleted_while_it_was_being_stored_leaves_no_file
     await archiver.db.close()
 
 
+@pytest.mark.parametrize(
+    ("path", "error"), [("media/bad", "ValueError: bad name"), ("media/away", "StoreUnavailable: no such disk")]
+)
 async def test_a_photo_that_the_store_refuses_does_not_spoil_its_batch(
-    db: Database, wakeup: Wakeup, settings: Settings
+    db: Database, wakeup: Wakeup, settings: Settings, path: str, error: str
 ) -> None:
     await add_user(db)
     good, bad, fine = [await add_photo(db, wakeup) for _ in range(3)]
-    await db.execute("UPDATE media SET store_path = 'media/bad' WHERE id = $1", bad)
+    await db.execute("UPDATE media SET store_path = $2 WHERE id = $1", bad, path)
     archiver = Archiver(life("archiver"), settings)
     archiver._store = SpyingStore(settings.store_dir, nothing)
 
     await archiver._handle(await archiver.next_leases(10))
 
     assert [await status_of(db, media_id) for media_id in (good, bad, fine)] == ["UPLOADED", "PENDING", "UPLOADED"]
-    assert await db.fetch_value("SELECT error FROM task_scheduled") == "ValueError: bad name"
+    assert await db.fetch_value("SELECT error FROM task_scheduled") == error
     await archiver.db.close()
 
 
@@ -297,6 +303,17 @@ async def test_a_rescue_takes_the_photo_back_with_its_task(db: Database, wakeup:
 
     assert (freed.returned, freed.dead) == (1, 0)
     assert await status_of(db, media_id) == "UPLOADED"
+
+
+async def test_a_worker_that_ended_in_order_costs_its_task_nothing(db: Database, wakeup: Wakeup) -> None:
+    await add_user(db)
+    await store(db, wakeup, await add_photo(db, wakeup))
+    lease = await claim(db, "analyse")
+
+    await recovery.rescue_boots(db, wakeup, [lease.boot], who="Helios", max_crashes=1, is_crash=False)
+
+    again = await claim(db, "analyse")
+    assert (again.task_id, again.attempt, again.crashes) == (lease.task_id, 1, 0)
 
 
 async def test_an_operator_brings_a_failed_photo_back(db: Database, wakeup: Wakeup) -> None:

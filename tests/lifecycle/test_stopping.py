@@ -66,6 +66,38 @@ async def test_what_does_not_stop_within_the_grace_is_killed(make_tree: MakeTree
     assert tree.events("actor.killed", child="Eos")
 
 
+async def test_a_forced_stop_during_the_start_leaves_nobody(make_tree: MakeTree) -> None:
+    tree = make_tree()
+    tree.launch()
+    await until(lambda: tree.events("node.joined"), within_s=20)
+    everybody = psutil.Process(tree.pid).children(recursive=True)
+
+    tree.signal(signal.SIGQUIT)
+
+    assert await tree.exit_code(within_s=8) == 128 + signal.SIGTERM
+    assert (await asyncio.to_thread(psutil.wait_procs, everybody, 2))[1] == []
+
+
+async def test_a_stop_while_the_database_is_awaited_is_obeyed(make_tree: MakeTree) -> None:
+    tree = make_tree(url=f"postgresql://nobody@127.0.0.1:{free_port()}/x")
+    tree.launch()
+    await until(lambda: tree.events("database.awaited"))
+
+    tree.signal(signal.SIGTERM)
+
+    assert await tree.exit_code(within_s=5) == 0
+
+
+async def test_a_stopped_fork_server_does_not_hold_up_the_stop(make_tree: MakeTree) -> None:
+    tree = await make_tree(HYPERION_GRACE_S="2").start()
+    processes = tree.processes()
+    tree.signal(signal.SIGSTOP, processes["fork server"])
+
+    tree.signal(signal.SIGKILL, processes["worker Eos"])
+
+    assert await tree.stop() == 0
+
+
 async def test_a_signal_to_the_whole_group_stops_as_cleanly(make_tree: MakeTree) -> None:
     tree = await make_tree().start()
 

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable
 
 import psutil
@@ -120,6 +121,63 @@ async def test_a_drained_worker_finishes_what_it_has_and_stays_down_until_restar
 
     await user.until_ready(second)
     assert tree.events("actor.drained")
+
+
+async def test_a_message_to_a_drained_worker_is_obeyed_in_its_next_life(
+    make_tree: MakeTree, sign_in: SignIn, db: Database
+) -> None:
+    tree = await make_tree(HYPERION_WORKERS="2").start()
+    user = await sign_in(tree)
+    await mailbox.send(db, "Eos", "drain")
+    await until(lambda: "worker Eos" not in tree.processes())
+
+    await mailbox.send(db, "Eos", "pause")
+    await mailbox.send(db, "Eos", "restart")
+
+    async def paused() -> bool:
+        return bool((await user.fleet())["Eos"]["status"] == "Paused")
+
+    await until(paused)
+
+
+async def test_a_pause_of_the_whole_machine_is_nobodys_fault(make_tree: MakeTree) -> None:
+    tree = await make_tree(HYPERION_SILENCE_S="4", HYPERION_HEARTBEAT_S="0.5").start()
+    before = tree.processes()
+    everybody = [tree.pid, *before.values()]
+
+    for pid in everybody:
+        tree.signal(signal.SIGSTOP, pid)
+    resume_at_s = time.monotonic() + 6
+    await until(lambda: time.monotonic() > resume_at_s)
+    for pid in reversed(everybody):
+        tree.signal(signal.SIGCONT, pid)
+    seen = len(tree.lines)
+    await until(lambda: time.monotonic() > resume_at_s + 3)
+
+    assert not tree.events("actor.hung", since=seen)
+    assert tree.processes() == before
+
+
+async def test_of_two_supervisors_with_one_name_exactly_one_goes_on(
+    make_tree: MakeTree, sign_in: SignIn, db: Database
+) -> None:
+    first = await make_tree().start()
+    second = make_tree()
+    second.launch()
+    await until(lambda: psutil.Process(second.pid).cpu_times().user > 0.3)
+    cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+
+    async def one_is_left() -> bool:
+        await db.fetch_value(cut)
+        return first.has_ended or second.has_ended
+
+    await until(one_is_left, within_s=20, every_s=0.5)
+    survivor = second if first.has_ended else first
+    await until(lambda: survivor.events("node.started"), within_s=20)
+    user = await sign_in(survivor)
+
+    await user.until_ready(await user.upload(2))
+    assert {first.has_ended, second.has_ended} == {True, False}
 
 
 async def test_a_restarted_worker_hands_its_photo_to_another(
