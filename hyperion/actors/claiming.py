@@ -22,6 +22,9 @@ T = TypeVar("T")
 
 HAND_BACK_LIMIT_S = 3.0
 FIRST_WAIT_S = 0.1
+# A wake-up reaches everybody at once. Ten who claim at once for one task make the one that gets it
+# wait for the other nine, so each lets those before it go first.
+STAGGER_S = 0.0005
 LAST_WAIT_S = 5.0
 
 
@@ -30,6 +33,7 @@ class ClaimingActor(Actor):
 
     lane: str
     pollers = 1  # how many actors of this node live off the lane
+    place = 0  # of this one among them
 
     def __init__(self, life: Life, settings: Settings) -> None:
         super().__init__(life, settings)
@@ -49,7 +53,8 @@ class ClaimingActor(Actor):
             leases = await self.patiently(lambda: self._claimer.claim(limit))
             if leases:
                 return leases
-            await self._bell.wait(self._poll_s())
+            if await self._bell.wait(self._poll_s()):
+                await asyncio.sleep(self.place * STAGGER_S)
         return []
 
     async def write(self, write: Callable[[PhotoTransaction], Awaitable[None]]) -> None:

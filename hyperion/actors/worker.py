@@ -10,7 +10,7 @@ import structlog
 
 from hyperion import logs, queue
 from hyperion.actors.claiming import ClaimingActor
-from hyperion.actors.specs import Life
+from hyperion.actors.specs import TITANS, Life
 from hyperion.errors import LeaseLost, PhotoGone, PhotoUnusable, StatusConflict
 from hyperion.media import exif, image, photos
 from hyperion.media.detector import Finding, make_detector
@@ -33,6 +33,7 @@ class Worker(ClaimingActor):
     def __init__(self, life: Life, settings: Settings) -> None:
         super().__init__(life, settings)
         self.pollers = settings.workers
+        self.place = TITANS.index(life.spec.name) if life.spec.name in TITANS else 0
         self._store: Store = LocalStore(settings.store_dir)
         self._detector = make_detector(settings.detector, processing_s=settings.processing_s)
         spool = settings.var_dir / "spool"

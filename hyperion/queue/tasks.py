@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from hyperion.db import Connection, Database, load_queries
+from hyperion.db import Connection, Database, HeldConnection, load_queries
 from hyperion.errors import LeaseLost
 
 SQL = load_queries(__package__, "tasks.sql")
@@ -30,8 +30,7 @@ class NewTask:
     item: UUID | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Lease:
+class Lease(msgspec.Struct, frozen=True, kw_only=True):
     """One claim on one task, by one life of a process. `attempt` counts from 1."""
 
     task_id: int
@@ -82,7 +81,7 @@ class Claimer:
 
     def __init__(self, db: Database, *, lane: str, boot: int, lease_s: float) -> None:
         self.lane = lane
-        self._db = db
+        self._connection = db.held()
         self._boot = boot
         self._lease_s = lease_s
         self._mark = 0
@@ -97,7 +96,7 @@ class Claimer:
         what a claim took whose answer was lost is put back by the next.
         """
         if self._answer_lost:
-            await self._db.fetch(SQL.hand_back_strays, self._boot, list(self._held))
+            await self._connection.fetch(SQL.hand_back_strays, self._boot, list(self._held))
             self._answer_lost = False
         if time.monotonic() - self._marked_at_s > MARK_LIFE_S:
             self._mark = 0
@@ -121,11 +120,11 @@ class Claimer:
         held = list(self._held.values())
         if held:
             ids, epochs = [lease.task_id for lease in held], [lease.epoch for lease in held]
-            await self._db.execute(SQL.renew, ids, epochs, self._boot, self._lease_s)
+            await self._connection.fetch(SQL.renew, ids, epochs, self._boot, self._lease_s)
 
     async def _claim(self, limit: int) -> list[Lease]:
         self._answer_lost = True
-        rows = await self._db.fetch(SQL.claim, self.lane, self._mark, limit, self._boot, self._lease_s)
+        rows = await self._connection.fetch(SQL.claim, self.lane, self._mark, limit, self._boot, self._lease_s)
         self._answer_lost = False
         return [
             Lease(
@@ -162,7 +161,7 @@ async def finish(connection: Connection, leases: Sequence[Lease]) -> None:
             raise LeaseLost(lease.task_id)
 
 
-async def settled(connection: Connection, leases: Sequence[Lease]) -> set[int]:
+async def settled(connection: Connection | HeldConnection, leases: Sequence[Lease]) -> set[int]:
     """Finish those leases that are still ours; return their task ids."""
     return await _settle(connection, SQL.finish, leases)
 
@@ -197,7 +196,7 @@ async def hand_back(connection: Connection, leases: Sequence[Lease]) -> set[int]
     return await _settle(connection, SQL.hand_back, leases)
 
 
-async def _settle(connection: Connection, query: str, leases: Sequence[Lease]) -> set[int]:
+async def _settle(connection: Connection | HeldConnection, query: str, leases: Sequence[Lease]) -> set[int]:
     if not leases:
         return set()
     rows = await connection.fetch(

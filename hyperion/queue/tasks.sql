@@ -4,7 +4,7 @@
 -- $1 lanes, $2 kinds, $3 payloads (JSON text), $4 items (uuid or null): arrays of one length.
 -- Returns the ids in the order given.
 WITH given AS MATERIALIZED (
-    SELECT nextval(pg_get_serial_sequence('task', 'id')) AS id, lane, kind, payload, item, place
+    SELECT nextval('task_id_seq') AS id, lane, kind, payload, item, place
     FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[]) WITH ORDINALITY
         AS new (lane, kind, payload, item, place)
     ORDER BY place

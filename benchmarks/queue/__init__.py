@@ -1,0 +1,1 @@
+"""The queue beside other queues; `python -m benchmarks.queue --help`."""

@@ -1,0 +1,168 @@
+"""Run the queue benchmark: all systems in turn, again and again, and the medians at the end."""
+
+import asyncio
+import importlib
+import platform
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import psutil
+
+from benchmarks.queue.report import Results
+from benchmarks.queue.scenarios import Bench, Measured
+from benchmarks.queue.server import Server, running_server
+from benchmarks.queue.system import ROOT, NotHere, Stuck, System
+from hyperion import logs
+
+SYSTEMS = ("hyperion", "pgqueuer", "procrastinate", "graphile-worker", "graphile-worker-tuned", "celery")
+RESULTS = ROOT / "benchmarks" / "results" / "queue.json"
+PILOT_TASKS = 2000
+LEAST_TASKS = 500
+
+
+def make_systems(names: Sequence[str]) -> list[System]:
+    """Make every configuration of the named systems; say which cannot be imported."""
+    made: list[System] = []
+    for name in names:
+        try:
+            made += _make(name)
+        except ImportError as error:
+            click.echo(f"skipped {name}: {error}")
+    return made
+
+
+def _make(name: str) -> list[System]:
+    module_name = name.partition("-")[0]
+    module = importlib.import_module(f"benchmarks.queue.systems.{module_name}")
+    made: dict[str, Callable[[], list[System]]] = {
+        "hyperion": lambda: [module.Hyperion(claim) for claim in (200, 10, 1)],
+        "pgqueuer": lambda: [module.Pgqueuer(batch) for batch in (10, 500)],
+        "procrastinate": lambda: [module.Procrastinate()],
+        "graphile-worker": lambda: [module.Graphile(name, module.DEFAULTS)],
+        "graphile-worker-tuned": lambda: [module.Graphile(name, module.TUNED)],
+        "celery": lambda: [module.Celery()],
+    }
+    return made[name]()
+
+
+class Run:
+    """One run of everything."""
+
+    def __init__(self, server: Server, bench: Bench, *, tasks: int, drain_limit_s: float, samples: int) -> None:
+        self._server = server
+        self._bench = bench
+        self._tasks = tasks
+        self._drain_limit_s = drain_limit_s
+        self._samples = samples
+        self._counts: dict[str, int] = {}
+        self._started = time.monotonic()
+        self.results = Results()
+
+    async def prepare(self, systems: Sequence[System]) -> list[System]:
+        """Set every system up; drop those that cannot run here, and find out how fast the rest are."""
+        missing: set[str] = set()
+        for system in _first_of_each(systems):
+            try:
+                await system.prepare(self._server)
+            except NotHere as error:
+                click.echo(f"skipped {system.name}: {error}")
+                missing.add(system.name)
+        prepared = [system for system in systems if system.name not in missing]
+        for system in prepared:
+            self._counts[system.label] = min(PILOT_TASKS, self._tasks)
+            pilot = await self._drain(system)
+            click.echo(f"{system.label}: warmed up, {pilot[0].value:,.0f}/s")
+        return prepared
+
+    async def round(self, systems: Sequence[System]) -> None:
+        """Measure every scenario, and within it every system."""
+        for system in systems:
+            await self._take(system, self._drain(system))
+        for system in systems:
+            if system.uses_postgres:
+                await self._take(system, self._bench.drain(system, self._counts[system.label], held=True))
+        for system in _first_of_each(systems):
+            await self._take(system, self._bench.enqueue_single(system, self._tasks // 100))
+        for system in systems:
+            if system.label not in ("hyperion 200", "hyperion 10", "pgqueuer 500"):  # idle, the size is no matter
+                await self._take(system, self._bench.pickup(system, self._samples))
+        for system in systems:
+            if system.label == "hyperion 200":
+                await self._take(system, self._bench.backlog(system, self._tasks))
+
+    async def _drain(self, system: System) -> list[Measured]:
+        """Drain as many tasks as take about the limit, going by the drain before."""
+        measured = await self._bench.drain(system, self._counts[system.label])
+        at_most = int(measured[0].value * self._drain_limit_s)
+        self._counts[system.label] = min(self._tasks, max(at_most, LEAST_TASKS))
+        return measured
+
+    async def _take(self, system: System, measuring: Coroutine[Any, Any, list[Measured]]) -> None:
+        try:
+            measured = await measuring
+        except Stuck as error:  # the others' figures are not lost with it
+            click.echo(f"FAILED {error}")
+            return
+        self.results.add(system, measured)
+        values = "  ".join(f"{one.scenario} {one.value:,.4g}" for one in measured)
+        click.echo(f"{time.monotonic() - self._started:6.0f} s  {system.label}: {values}")
+
+
+def _first_of_each(systems: Sequence[System]) -> list[System]:
+    return list({system.name: system for system in reversed(systems)}.values())[::-1]
+
+
+async def measure(
+    server: Server, names: Sequence[str], *, tasks: int, rounds: int, limit_s: float, samples: int
+) -> Run:
+    """Measure the named systems in so many rounds."""
+    with tempfile.TemporaryDirectory(prefix="hyperion-bench-") as folder:
+        run = Run(server, Bench(server, Path(folder)), tasks=tasks, drain_limit_s=limit_s, samples=samples)
+        systems = await run.prepare(make_systems(names))
+        for number in range(rounds):
+            click.echo(f"round {number + 1} of {rounds}")
+            await run.round(systems)
+    return run
+
+
+def _split(_context: click.Context, _parameter: click.Parameter, value: str) -> list[str]:
+    names = [name.strip() for name in value.split(",") if name.strip()]
+    unknown = sorted(set(names) - set(SYSTEMS))
+    if unknown:
+        raise click.BadParameter(f"{', '.join(unknown)}; known are {', '.join(SYSTEMS)}")
+    return names
+
+
+@click.command(help=__doc__)
+@click.option("--tasks", default=100_000, show_default=True, help="Tasks a drain; slow systems get fewer.")
+@click.option("--rounds", default=3, show_default=True)
+@click.option("--systems", default=",".join(SYSTEMS), show_default=True, callback=_split)
+@click.option("--drain-limit-s", default=8.0, show_default=True, help="About how long one drain may take.")
+@click.option("--samples", default=200, show_default=True, help="Pick-ups a round.")
+@click.option(
+    "--output", default=RESULTS, type=click.Path(path_type=Path), show_default="benchmarks/results/queue.json"
+)
+def main(*, tasks: int, rounds: int, systems: list[str], drain_limit_s: float, samples: int, output: Path) -> None:
+    """Run, print and write."""
+    logs.configure("error")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up then, too
+    with running_server() as server:
+        click.echo(
+            f"Postgres {server.version()}, durable; Python {platform.python_version()}; "
+            f"{psutil.cpu_count()} cores, load {psutil.getloadavg()[0]:.1f}"
+        )
+        measuring = measure(server, systems, tasks=tasks, rounds=rounds, limit_s=drain_limit_s, samples=samples)
+        run = asyncio.run(measuring)
+    run.results.write(output)
+    click.echo(f"\n{run.results.table()}\n")
+    for ratio in run.results.ratios():
+        click.echo(str(ratio))
+
+
+if __name__ == "__main__":
+    main()
