@@ -3,23 +3,29 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BENCH_READY := $(VENV)/.bench-ready
 
-.PHONY: run test check format clean help
+.PHONY: run test chaos check format bench-queue bench-tree clean help
 
 help:
 	@echo "make run     set up, start an embedded Postgres and the whole system (PORT=7860)"
 	@echo "make test    set up and run the tests"
+	@echo "make chaos   kill, stop and cut off a tree for MINUTES=10 and check that nothing is lost (SEED= again)"
 	@echo "make check   lint, types and import layers"
 	@echo "make format  rewrite the code the way make check wants it"
+	@echo "make bench-queue  measure the queue beside others, about 15 minutes (ARGS='--rounds 1'; docs/benchmarks.md)"
+	@echo "make bench-tree   measure start, healing, memory and idleness of the tree, about 4 minutes"
 	@echo "make clean   remove the virtual environment and caches; var/, the data, stays"
 
 run: $(READY)
-	@echo "Hyperion will listen on http://localhost:$${HYPERION_PORT:-$${PORT:-7860}} once it logs node.started."
-	@echo "Try: curl http://localhost:$${HYPERION_PORT:-$${PORT:-7860}}/api/health (the README has a first photo). Ctrl-C stops it."
+	@echo "Hyperion is up once it logs node.started with its URL; the README has a first photo. Ctrl-C stops it."
 	@exec $(BIN)/python supervisor.py --dev
 
 test: $(READY)
 	@$(BIN)/python -m pytest $(ARGS)
+
+chaos: $(READY)
+	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 check: $(READY)
 	@$(BIN)/ruff check .
@@ -31,8 +37,15 @@ format: $(READY)
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+# graphile-worker needs node and Celery a redis-server; what is not there is left out, and said so.
+bench-queue: $(BENCH_READY)
+	@$(BIN)/python -m benchmarks.queue $(ARGS)
+
+bench-tree: $(READY)
+	@$(BIN)/python -m benchmarks.tree $(ARGS)
+
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache benchmarks/node_modules
 
 # The stamp is written last, so an interrupted install is done again.
 $(READY): setup.cfg pyproject.toml
@@ -40,4 +53,10 @@ $(READY): setup.cfg pyproject.toml
 	@echo "Setting up $(VENV) (a minute, once)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+$(BENCH_READY): $(READY) benchmarks/requirements.txt benchmarks/package.json
+	@echo "Setting up the queues to compare with"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement benchmarks/requirements.txt
+	@if command -v npm >/dev/null; then npm install --prefix benchmarks --silent --no-fund --no-audit; fi
 	@touch $@

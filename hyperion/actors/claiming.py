@@ -111,7 +111,9 @@ class ClaimingActor(Actor):
                 await photos.abandon(tx, items, reason=f"handed back by {self.life.label}")
             log.info("lease.handed_back", task_ids=sorted(returned))
         except (DatabaseUnavailable, TimeoutError) as error:
-            log.warning("lease.hand_back_failed", reason=str(error))  # the supervisor rescues it
+            # Where this process ends the supervisor rescues them, else the next claim puts them back.
+            log.warning("lease.hand_back_failed", reason=str(error))
+            self._claimer.doubt()
         finally:
             self._claimer.forget(leases)
 

@@ -45,7 +45,16 @@ def translated_errors() -> Iterator[None]:
     try:
         yield
     except _AWAY as error:
+        if _is_ours(error):
+            raise
         raise _unavailable(error) from error
+
+
+def _is_ours(error: Exception) -> bool:
+    """Tell whether the driver complains of a wrong argument, which no waiting will mend."""
+    return isinstance(error, asyncpg.InterfaceError) and (
+        isinstance(error, ValueError) or "the server expects" in str(error)
+    )
 
 
 def _unreachable(error: Exception) -> DatabaseUnavailable:

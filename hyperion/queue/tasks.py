@@ -115,6 +115,10 @@ class Claimer:
         for lease in leases:
             self._held.pop(lease.task_id, None)
 
+    def doubt(self) -> None:
+        """Let the next claim put back whatever the boot has leased and does not hold."""
+        self._answer_lost = True
+
     async def renew(self) -> None:
         """Extend every lease that is held to a full term from now."""
         held = list(self._held.values())

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncpg
 import psutil
 import psycopg
 import pytest
@@ -183,6 +184,12 @@ async def test_a_fault_of_a_file_inside_a_transaction_is_not_the_databases(db: D
     with pytest.raises(FileNotFoundError):
         async with db.transaction():
             (tmp_path / "absent").read_bytes()
+
+
+@pytest.mark.parametrize("arguments", [("no number",), (1, 2)], ids=["wrong type", "too many"])
+async def test_a_wrong_argument_is_not_an_absent_database(db: Database, arguments: tuple[object, ...]) -> None:
+    with pytest.raises(asyncpg.InterfaceError):
+        await db.fetch("SELECT $1::int", *arguments)
 
 
 async def test_a_query_that_takes_too_long_is_given_up(db: Database) -> None:

@@ -314,11 +314,23 @@ async def test_a_claim_whose_answer_was_lost_is_put_back_by_the_next(db: Databas
     mine = claimer(db, 1)
     [held] = await mine.claim(1)
     await db.fetch(queue.tasks.SQL.claim, LANE, 0, 1, 1, 60.0)  # taken, and nobody was told
-    mine._answer_lost = True
+    mine.doubt()
 
     claimed = await mine.claim(10)
 
     assert (names([held]), names(claimed)) == (["a"], ["b"])
+
+
+async def test_leases_that_could_not_be_handed_back_are_put_back_by_the_next_claim(db: Database) -> None:
+    await put(db, "a")
+    mine = claimer(db)
+    leases = await mine.claim(1)
+    mine.forget(leases)
+    mine.doubt()
+
+    [again] = await mine.claim(1)
+
+    assert (again.task_id, again.attempt, again.crashes) == (leases[0].task_id, 1, 0)
 
 
 async def test_finished_tasks_are_purged_and_living_ones_stay(db: Database) -> None:

@@ -1,0 +1,132 @@
+"""A proxy between the tree and Postgres that can be as bad as a network."""
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+CHUNK_BYTES = 64 << 10
+
+
+class Proxy:
+    """Forwards the port `port` of the loopback to a unix socket, unless told to do worse.
+
+    Everything may be called at any time and on top of what is going on already; `mend` ends it all.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self.port = 0
+        self.delay_s = 0.0
+        self._target = target
+        self._server: asyncio.Server | None = None
+        self._links: set[_Link] = set()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+
+    async def start(self) -> None:
+        """Listen; again on the same port after `refuse`."""
+        if self._server is None:
+            self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+            self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Take no more connections and cut those that are there."""
+        self.refuse()
+        self._flowing.set()
+        self.cut()
+        while self._links:
+            await asyncio.sleep(0.01)
+
+    async def mend(self) -> None:
+        """Be a good network again. What was stranded stays so until its ends notice."""
+        self.delay_s = 0.0
+        self.thaw()
+        await self.start()
+
+    def refuse(self) -> None:
+        """Refuse new connections; those that are there stay."""
+        server, self._server = self._server, None
+        if server:
+            server.close()
+
+    def cut(self) -> int:
+        """Reset every connection on both sides; return how many there were."""
+        for link in self._links:
+            link.abort()
+        return len(self._links)
+
+    def freeze(self) -> None:
+        """Let nothing pass, in no direction, nor that somebody has closed; still accept."""
+        self._flowing.clear()
+
+    def thaw(self) -> None:
+        """Let everything pass that was held up."""
+        self._flowing.set()
+
+    def strand(self, *, server_learns_after_s: float) -> int:
+        """Leave every connection half open; return how many. New ones are fine.
+
+        Neither side hears of the other again. The server's kernel finds out by its keepalive.
+        """
+        for link in self._links:
+            link.strand(server_learns_after_s)
+        return len(self._links)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        link = _Link(self, reader, writer)
+        self._links.add(link)
+        try:
+            await link.run(self._target)
+        finally:
+            link.abort()
+            self._links.discard(link)
+
+    async def pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Forward one direction of a connection to its end, as well as the network is just now."""
+        while chunk := await reader.read(CHUNK_BYTES):
+            if self.delay_s:
+                await asyncio.sleep(self.delay_s)
+            await self._flowing.wait()
+            writer.write(chunk)
+            await writer.drain()
+        await self._flowing.wait()
+
+
+class _Link:
+    """One connection through the proxy."""
+
+    def __init__(self, proxy: Proxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._proxy = proxy
+        self._reader = reader
+        self._client = writer
+        self._server: asyncio.StreamWriter | None = None
+        self._pumps: list[asyncio.Task[None]] = []
+        self._stranded = False
+
+    async def run(self, target: Path) -> None:
+        """Forward until one side closes; where that is stranded, until the client does."""
+        with contextlib.suppress(OSError):
+            reader, self._server = await asyncio.open_unix_connection(target)
+            self._pumps = [
+                asyncio.create_task(self._proxy.pass_on(self._reader, self._server)),
+                asyncio.create_task(self._proxy.pass_on(reader, self._client)),
+            ]
+            await asyncio.wait(self._pumps, return_when=asyncio.FIRST_COMPLETED)
+            for pump in self._pumps:
+                pump.cancel()
+            await asyncio.gather(*self._pumps, return_exceptions=True)
+            while self._stranded and await self._reader.read(CHUNK_BYTES):
+                continue
+
+    def strand(self, server_learns_after_s: float) -> None:
+        self._stranded = True
+        for pump in self._pumps:
+            pump.cancel()
+        if self._server:
+            # Its own, not the link's: the server learns even when the client has long gone.
+            server, self._server = self._server, None
+            asyncio.get_running_loop().call_later(server_learns_after_s, server.transport.abort)
+
+    def abort(self) -> None:
+        self._client.transport.abort()
+        if self._server:
+            self._server.transport.abort()
