@@ -11,6 +11,7 @@ from dataclasses import replace
 import setproctitle
 
 from hyperion import logs
+from hyperion.actors.child import start_fork_server
 from hyperion.actors.stop import Stop
 from hyperion.actors.supervisor import Supervisor
 from hyperion.db import Database, migrations
@@ -41,6 +42,7 @@ def main() -> int:
     setproctitle.setproctitle(f"hyperion: supervisor {settings.node}")
     # Until the event loop has its own handlers; pid 1 would ignore what it does not handle.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    start_fork_server()  # its imports take longer than the database
     try:
         return run_with_database(settings)
     except KeyboardInterrupt:

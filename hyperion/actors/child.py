@@ -70,6 +70,12 @@ class Child:
         self._dead.set()
 
 
+def start_fork_server() -> None:
+    """Launch the fork server, whose imports then go on beside whatever else there is to do."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload([PRELOADED])
+    multiprocessing.forkserver.ensure_running()
+
+
 class Nursery:
     """Starts children through the standard library's fork server, whose modules are preloaded.
 
@@ -78,7 +84,7 @@ class Nursery:
 
     def __init__(self) -> None:
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([PRELOADED])
+        start_fork_server()
         # One at a time, off the loop: the fork server answers in milliseconds or not at all.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="nursery")
 

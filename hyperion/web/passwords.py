@@ -5,12 +5,14 @@ import base64
 import hashlib
 import os
 import secrets
+import string
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 
 import bcrypt
 
 ROUNDS = 12
+_ALPHABET = string.ascii_letters + string.digits + "./"
 
 
 class Passwords:
@@ -27,8 +29,8 @@ class Passwords:
         self._threads = ThreadPoolExecutor(
             max_workers=max(1, (os.cpu_count() or 2) - 1), thread_name_prefix="hyperion-bcrypt"
         )
-        # In a thread as well: a hash takes a quarter of a second, which nobody should wait for at start.
-        self._nobodys_hash = self._threads.submit(self._hash, secrets.token_urlsafe())
+        # A hash that no password is known for: it costs a check what any other does.
+        self._nobodys_hash = bcrypt.gensalt(rounds).decode() + "".join(secrets.choice(_ALPHABET) for _ in range(31))
 
     async def hash(self, password: str) -> str:
         """Return a hash to keep."""
@@ -47,7 +49,7 @@ class Passwords:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _check(self, password: str, kept_hash: str | None) -> bool:
-        return bcrypt.checkpw(_digest(password), (kept_hash or self._nobodys_hash.result()).encode())
+        return bcrypt.checkpw(_digest(password), (kept_hash or self._nobodys_hash).encode())
 
     def _hash(self, password: str) -> str:
         return bcrypt.hashpw(_digest(password), bcrypt.gensalt(self._rounds)).decode()

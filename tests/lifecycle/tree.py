@@ -24,6 +24,7 @@ QUICK = {
     "HYPERION_SIMULATED_EXTRACTION_S": "0.2",
     "HYPERION_SIMULATED_PROCESSING_S": "0.3",
     "HYPERION_HOST": "127.0.0.1",
+    "HYPERION_WORKERS": "4",
 }
 
 
@@ -155,6 +156,14 @@ class Tree:
             self.lines.append(json.loads(line))
         except ValueError:
             self.lines.append({"event": "NOT JSON", "line": line})
+
+
+def is_dead(process: psutil.Process) -> bool:
+    """Tell whether a process has ended, be it reaped by whoever inherited it or not."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 class User:
