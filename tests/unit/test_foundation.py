@@ -33,11 +33,11 @@ def test_a_log_line_is_one_json_object(stdout: io.StringIO) -> None:
 
 
 def test_a_librarys_line_is_json_too(stdout: io.StringIO) -> None:
-    logging.getLogger("some.library").warning("odd %s", "thing")
+    logging.getLogger("some.package").warning("odd %s", "thing")
 
     line = json.loads(stdout.getvalue())
 
-    assert (line["event"], line["detail"], line["library"]) == ("library.logged", "odd thing", "some.library")
+    assert (line["event"], line["detail"], line["library"]) == ("library.logged", "odd thing", "some.package")
 
 
 def test_a_traceback_in_the_log_carries_no_values(stdout: io.StringIO) -> None:
