@@ -49,7 +49,7 @@ HEALTHY_LIFE_S = 61.0
 @contextmanager
 def running_tree(folder: Path, url: str, **settings: str) -> Iterator[Tree]:
     """Give a tree that is not started yet, and leave none of it behind."""
-    tree = Tree(url, folder, dev=not url, **settings)
+    tree = Tree(url, folder, dev=not url, HYPERION_WORKERS="10", **settings)
     try:
         yield tree
     finally:
