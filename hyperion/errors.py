@@ -4,7 +4,6 @@ HyperionError
 ├── BadConfiguration      settings that cannot be used; carries every fault
 ├── DatabaseUnavailable   Postgres is away, refuses or does not answer in time
 │   └── CommitUncertain   the connection was lost while a commit was under way
-├── SchemaOutdated        the database is not at the schema this program needs
 ├── NodeTaken             another supervisor already runs under this node's name
 ├── LifeOver              a later life of the same actor has begun; this process must end
 ├── LeaseLost             a task is in other hands by now; what was computed is void
@@ -37,14 +36,6 @@ class DatabaseUnavailable(HyperionError):
 
 class CommitUncertain(DatabaseUnavailable):
     """The connection was lost during a commit: it may have taken place or not."""
-
-
-class SchemaOutdated(HyperionError):
-    """The database lacks migrations (`pending`) that this program needs."""
-
-    def __init__(self, pending: Sequence[str]) -> None:
-        super().__init__(f"migrations to apply: {', '.join(pending)}")
-        self.pending = tuple(pending)
 
 
 class NodeTaken(HyperionError):

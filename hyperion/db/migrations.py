@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from hyperion.db.pool import Database
-from hyperion.errors import SchemaOutdated
 
 FOLDER = Path(__file__).parents[2] / "sql" / "migrations"
 _LOCK_KEY = "hyperion:migrations"
@@ -26,13 +25,6 @@ async def pending(db: Database) -> list[str]:
         return needed()
     applied = {row[0] for row in await db.fetch("SELECT migration_id FROM _yoyo_migration")}
     return [name for name in needed() if name not in applied]
-
-
-async def require_current(db: Database) -> None:
-    """Raise SchemaOutdated unless every migration is applied."""
-    missing = await pending(db)
-    if missing:
-        raise SchemaOutdated(missing)
 
 
 def apply(url: str) -> list[str]:
