@@ -198,10 +198,12 @@ async def test_a_child_that_dies_too_often_is_parked_until_an_operator_restarts_
 ) -> None:
     tree = await make_tree(HYPERION_PARK_S="3600").start()
 
-    while not tree.events("actor.parked", child="Eos"):
+    def killed_until_parked() -> bool:
         if pid := tree.processes().get("worker Eos"):
             tree.signal(signal.SIGKILL, pid)
-        await asyncio.sleep(0.05)
+        return bool(tree.events("actor.parked", child="Eos"))
+
+    await until(killed_until_parked, within_s=30)
 
     async def degraded() -> bool:
         return bool(await db.fetch_value("SELECT state FROM node") == "degraded")
