@@ -139,14 +139,19 @@ class Database:
         except (TimeoutError, *_AWAY):
             pool.terminate()
 
-    async def connect(self) -> Connection:
-        """Open a connection outside the pool, for session state: LISTEN, advisory locks."""
+    async def connect(self, *, durable: bool = True) -> Connection:
+        """Open a connection outside the pool, for session state: LISTEN, advisory locks.
+
+        Not `durable`: its commits do not wait for the disk, so a crash of the server may undo those
+        of the last moments. Only for what the next life of the server may forget.
+        """
+        settings = self._server_settings if durable else self._server_settings | {"synchronous_commit": "off"}
         try:
             return await asyncpg.connect(
                 self._url,
                 timeout=self._connect_timeout_s,
                 command_timeout=self._query_timeout_s,
-                server_settings=self._server_settings,
+                server_settings=settings,
             )
         except (OSError, *_AWAY) as error:
             raise _unreachable(error) from error
@@ -195,9 +200,12 @@ class Database:
             except _AWAY as error:
                 raise CommitUncertain(f"{type(error).__name__} while committing") from error
 
-    def held(self) -> "HeldConnection":
-        """Return a connection for one user who sends many statements; closed with the database."""
-        held = HeldConnection(self)
+    def held(self, *, durable: bool = True) -> "HeldConnection":
+        """Return a connection for one user who sends many statements; closed with the database.
+
+        `durable` as with `connect`.
+        """
+        held = HeldConnection(self, durable=durable)
         self._held.append(held)
         return held
 
@@ -244,8 +252,9 @@ class HeldConnection:
     several tasks take turns.
     """
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, *, durable: bool) -> None:
         self._db = db
+        self._durable = durable
         self._turn = asyncio.Lock()
         self._connection: Connection | None = None
 
@@ -253,7 +262,7 @@ class HeldConnection:
         """Run one statement; return its rows. Raises DatabaseUnavailable."""
         async with self._turn:
             if self._connection is None or self._connection.is_closed():
-                self._connection = await self._db.connect()
+                self._connection = await self._db.connect(durable=self._durable)
             try:
                 with translated_errors():
                     return await self._connection.fetch(query, *args)

@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +19,8 @@ FIRST_RETRY_S = 2.0
 LAST_RETRY_S = 300.0
 MARK_LIFE_S = 1.0
 
+_decode_payload = msgspec.json.Decoder(dict[str, Any]).decode
+
 
 @dataclass(frozen=True, kw_only=True)
 class NewTask:
@@ -30,7 +32,7 @@ class NewTask:
     item: UUID | None = None
 
 
-class Lease(msgspec.Struct, frozen=True, kw_only=True):
+class Lease(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # it can be in no cycle
     """One claim on one task, by one life of a process. `attempt` counts from 1."""
 
     task_id: int
@@ -43,7 +45,6 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     seq: int
     attempt: int
     crashes: int
-    created_at: datetime
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,15 @@ class Claimer:
     entries, which a long transaction elsewhere keeps from being removed. Lower numbers can still
     turn up (a transaction that commits late, a rescue), so the mark is dropped once a second and
     whenever a claim comes back empty.
+
+    A claim does not wait for the disk. If a crash of the server forgets it, the task is ready again,
+    which is what a rescue would have made of it, and the fence keeps the first owner from finishing
+    it; whatever that owner commits durably makes its claim durable too, which comes before it.
     """
 
     def __init__(self, db: Database, *, lane: str, boot: int, lease_s: float) -> None:
         self.lane = lane
-        self._connection = db.held()
+        self._connection = db.held(durable=False)
         self._boot = boot
         self._lease_s = lease_s
         self._mark = 0
@@ -130,22 +135,23 @@ class Claimer:
         self._answer_lost = True
         rows = await self._connection.fetch(SQL.claim, self.lane, self._mark, limit, self._boot, self._lease_s)
         self._answer_lost = False
-        return [
+        leases = [
             Lease(
-                task_id=row["task_id"],
+                task_id=task_id,
                 lane=self.lane,
-                kind=row["kind"],
-                payload=msgspec.json.decode(row["payload"]),
-                item=row["item"],
+                kind=kind,
+                payload=_decode_payload(payload),
+                item=item,
                 boot=self._boot,
-                epoch=row["epoch"],
-                seq=row["seq"],
-                attempt=row["attempt"],
-                crashes=row["crashes"],
-                created_at=row["created_at"],
+                epoch=epoch,
+                seq=seq,
+                attempt=attempt,
+                crashes=crashes,
             )
-            for row in rows
+            for task_id, seq, epoch, attempt, crashes, kind, payload, item in rows
         ]
+        leases.sort(key=attrgetter("seq"))
+        return leases
 
 
 async def hold(connection: Connection, lease: Lease) -> None:

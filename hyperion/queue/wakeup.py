@@ -95,7 +95,7 @@ class Wakeup:
         delay_s = RECONNECT_FIRST_S
         while True:
             try:
-                connection = await self._db.connect()
+                connection = await self._db.connect(durable=False)  # NOTIFY would wait for the disk
             except DatabaseUnavailable:
                 await asyncio.sleep(delay_s)
                 delay_s = min(delay_s * 2, RECONNECT_LAST_S)
