@@ -15,6 +15,7 @@ from hyperion import logs
 from hyperion.db import Database, migrations
 from hyperion.db.embedded import EmbeddedPostgres
 from hyperion.queue import Wakeup
+from tests.chaos.proxy import Proxy, socket_of
 
 TEMPLATE = "hyperion_template"
 logs.configure("warning")
@@ -78,3 +79,12 @@ async def wakeup(db: Database) -> AsyncIterator[Wakeup]:
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
+
+
+@pytest.fixture
+async def proxy(postgres: EmbeddedPostgres) -> AsyncIterator[Proxy]:
+    """A network to the server that can be as bad as one."""
+    proxy = Proxy(socket_of(postgres))
+    await proxy.start()
+    yield proxy
+    await proxy.stop()

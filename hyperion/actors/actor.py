@@ -11,6 +11,7 @@ from hyperion.actors import mailbox
 from hyperion.actors.mailbox import MAIL_CHANNEL, SQL
 from hyperion.actors.specs import Life
 from hyperion.db import Database
+from hyperion.db.backoff import Backoff
 from hyperion.errors import DatabaseUnavailable, LifeOver
 from hyperion.queue import Wakeup
 from hyperion.settings import Settings
@@ -23,6 +24,7 @@ EXIT_DRAINED = 3
 EXIT_LIFE_OVER = 4
 EXIT_ORPHANED = 5
 RETRY_S = 0.5
+RENEW_RETRY_LAST_S = 5.0
 
 
 class Actor:
@@ -138,6 +140,7 @@ class Actor:
     async def _register(self) -> bool:
         """Take the actor's row for this life; False where a stop came before the database answered."""
         life = self.life
+        backoff = Backoff(first_s=RETRY_S, last_s=2)  # a stop waits for it
         while True:
             try:
                 row = await self.db.fetch_row(
@@ -154,7 +157,7 @@ class Actor:
             except DatabaseUnavailable:
                 if self._stop_asked:
                     return False
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(backoff.next_s())
         if row is None:
             raise LifeOver(life.boot)
         self.is_paused = row["paused"]
@@ -163,20 +166,24 @@ class Actor:
 
     async def _beat_forever(self) -> None:
         missed = False
+        backoff = Backoff(first_s=RETRY_S, last_s=self.settings.heartbeat_s)
         while True:
+            wait_s = self.settings.heartbeat_s
             try:
                 self._beat_now.clear()
                 if await self._beat():
                     self._mail.strike()
                 if missed:
                     log.info("heartbeat.resumed")
+                    backoff.reset()
                 missed = False
             except DatabaseUnavailable as error:
                 if not missed:
                     log.warning("heartbeat.missed", reason=str(error))
                 missed = True
+                wait_s = backoff.next_s()
             try:
-                async with asyncio.timeout(RETRY_S if missed else self.settings.heartbeat_s):
+                async with asyncio.timeout(wait_s):
                     await self._beat_now.wait()
             except TimeoutError:
                 continue
@@ -192,12 +199,15 @@ class Actor:
         return bool(row["has_mail"])
 
     async def _renew_forever(self) -> None:
+        # Often enough to be first when the database is back: the reaper then waits for half a lease.
+        backoff = Backoff(first_s=RETRY_S, last_s=min(RENEW_RETRY_LAST_S, self.settings.lease_s / 6))
         while True:
             try:
                 await self.renew()
+                backoff.reset()
                 await asyncio.sleep(self.settings.lease_s / 3)
             except DatabaseUnavailable:
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(backoff.next_s())
 
     async def _read_mail_forever(self) -> None:
         while True:

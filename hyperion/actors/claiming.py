@@ -9,6 +9,7 @@ from hyperion import logs, queue
 from hyperion.actors.actor import Actor
 from hyperion.actors.mailbox import SQL
 from hyperion.actors.specs import Life
+from hyperion.db.backoff import Backoff
 from hyperion.errors import DatabaseUnavailable
 from hyperion.media import photos
 from hyperion.media.recovery import task_died
@@ -21,11 +22,9 @@ log = logs.get_logger()
 T = TypeVar("T")
 
 HAND_BACK_LIMIT_S = 3.0
-FIRST_WAIT_S = 0.1
 # A wake-up reaches everybody at once. Ten who claim at once for one task make the one that gets it
 # wait for the other nine, so each lets those before it go first.
 STAGGER_S = 0.0005
-LAST_WAIT_S = 5.0
 
 
 class ClaimingActor(Actor):
@@ -72,7 +71,7 @@ class ClaimingActor(Actor):
 
     async def patiently(self, attempt: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Await `attempt()` until the database answers; return what it returns."""
-        wait_s = FIRST_WAIT_S
+        backoff = Backoff()
         is_told = False
         while True:
             try:
@@ -81,8 +80,7 @@ class ClaimingActor(Actor):
                 if not is_told:
                     log.warning("database.awaited", reason=str(error))
                 is_told = True
-            await asyncio.sleep(wait_s * random.uniform(0.5, 1))  # noqa: S311  (jitter)
-            wait_s = min(wait_s * 2, LAST_WAIT_S)
+            await asyncio.sleep(backoff.next_s())
 
     async def fail(self, lease: Lease, *, error: str, max_attempts: int | None = None) -> None:
         """End a failed attempt: another one later, or the task is dead and its photo FAILED.

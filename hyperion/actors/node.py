@@ -11,6 +11,7 @@ from hyperion.actors import mailbox
 from hyperion.actors.mailbox import SQL
 from hyperion.actors.specs import ActorSpec, Life, label
 from hyperion.db import Connection, Database
+from hyperion.db.backoff import Backoff
 from hyperion.db.leader import TRY_LOCK, watch
 from hyperion.db.pool import translated_errors
 from hyperion.errors import DatabaseUnavailable, NodeTaken
@@ -21,7 +22,8 @@ from hyperion.settings import Settings
 log = logs.get_logger()
 
 NAME_WAIT_S = 5.0
-RETRY_S = 0.25
+RETRY_FIRST_S = 0.25
+RETRY_LAST_S = 2.0  # a name that nobody holds may be taken by somebody else
 PAUSE_S = 3.0
 
 
@@ -74,14 +76,16 @@ class Node:
         Raises NodeTaken when somebody else was faster: two supervisors of one name destroy each
         other's rows, so this one has to end.
         """
+        backoff = Backoff(first_s=RETRY_FIRST_S, last_s=RETRY_LAST_S)
         while True:
             with suppress(DatabaseUnavailable):
                 if self._lock_connection:
                     await watch(self._lock_connection)
             self._lock_connection = None
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(backoff.next_s())
             with suppress(DatabaseUnavailable):
                 await self._take_name()
+                backoff.reset()
 
     async def leave(self) -> None:
         """Forget the node, if it is still ours: it has stopped cleanly."""

@@ -15,6 +15,7 @@ from hyperion.actors.restart import HEALTHY_LIFE_S, RestartPolicy, is_silent
 from hyperion.actors.specs import ActorSpec, plan
 from hyperion.actors.stop import Stop
 from hyperion.db import Database
+from hyperion.db.backoff import Backoff
 from hyperion.db.embedded import EmbeddedPostgres
 from hyperion.errors import DatabaseUnavailable
 from hyperion.queue import Wakeup
@@ -180,11 +181,12 @@ class Supervisor:
 
     async def _bury(self, child: Child, code: int) -> None:
         is_crash = code not in (EXIT_ASKED, EXIT_DRAINED)
+        backoff = Backoff(first_s=BURY_RETRY_S, last_s=2)
         while True:
             try:
                 return await self._node.bury(child.life, is_crash=is_crash, is_drained=code == EXIT_DRAINED)
             except DatabaseUnavailable:
-                await asyncio.sleep(BURY_RETRY_S)
+                await asyncio.sleep(backoff.next_s())
 
     async def _park(self, spec: ActorSpec, wait_s: float | None) -> None:
         """Leave an actor down for `wait_s` (None: for good), or until an operator restarts it."""

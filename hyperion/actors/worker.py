@@ -64,6 +64,10 @@ class Worker(ClaimingActor):
                 raise
             except TimeoutError:
                 await self.fail(lease, error=f"took longer than {self.settings.task_timeout_s:g} s")
+            except MemoryError as error:
+                log.error("worker.out_of_memory", attempt=lease.attempt)
+                await self.fail(lease, error=f"no memory was left: {error}".rstrip(": "))
+                self.stop()  # it would fail at every photo that it can get; its next life has all its memory
             except Exception as error:
                 log.exception("task.failed", attempt=lease.attempt)
                 await self.fail(lease, error=f"{type(error).__name__}: {error}")

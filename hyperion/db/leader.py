@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from hyperion import logs
+from hyperion.db.backoff import Backoff
 from hyperion.db.pool import Connection, Database, translated_errors
 from hyperion.errors import DatabaseUnavailable
 
@@ -25,21 +26,23 @@ async def while_leader(
     harmless to repeat.
     """
     done = until or asyncio.Event()
+    backoff = Backoff(first_s=STANDBY_S)
     while not done.is_set():
         try:
             connection = await db.connect()
         except DatabaseUnavailable:
-            await asyncio.sleep(STANDBY_S)
+            await asyncio.sleep(backoff.next_s())
             continue
         try:
             if not await _acquire(connection, key, done):
                 return
             log.info("leader.elected", key=key)
+            backoff.reset()
             if await _work_while_connected(connection, work):
                 return
         except DatabaseUnavailable as error:
             log.warning("leader.deposed", key=key, reason=str(error))
-            await asyncio.sleep(STANDBY_S)
+            await asyncio.sleep(backoff.next_s())
         finally:
             connection.terminate()
 

@@ -120,8 +120,8 @@ def thumbnail(content: BinaryIO | Path, *, longest_side: int = 400) -> bytes:
 def opened(content: BinaryIO | Path) -> Iterator[ImageFile]:
     """Open a photo by its content; any failure of a decoder inside the block becomes PhotoUnusable.
 
-    Nothing is decoded when the block starts. Raises PhotoUnusable as `probe` does, and OSError
-    when a path cannot be opened.
+    Nothing is decoded when the block starts. Raises PhotoUnusable as `probe` does, OSError when a
+    path cannot be opened, and MemoryError when this process has not enough of it.
     """
     if isinstance(content, Path):
         with content.open("rb") as file, opened(file) as image:
@@ -135,11 +135,11 @@ def opened(content: BinaryIO | Path) -> Iterator[ImageFile]:
 def _faults_translated() -> Iterator[None]:
     try:
         yield
-    except PhotoUnusable:
+    except (PhotoUnusable, MemoryError):  # that there is no memory says nothing of the photo
         raise
     except Image.DecompressionBombError as fault:
         raise PhotoUnusable("too_many_pixels", "The photo has too many pixels.") from fault
-    except Exception as fault:  # Decoders of hostile bytes raise all there is: struct.error, MemoryError …
+    except Exception as fault:  # Decoders of hostile bytes raise all there is: struct.error, KeyError …
         raise PhotoUnusable("damaged", "The photo is damaged or incomplete.") from fault
 
 

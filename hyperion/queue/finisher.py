@@ -1,18 +1,15 @@
 """Finishing many tasks with few commits, without making anybody wait for a timer."""
 
 import asyncio
-import random
 from collections.abc import Callable, Sequence
 
 from hyperion import logs
 from hyperion.db import Database
+from hyperion.db.backoff import Backoff
 from hyperion.errors import DatabaseUnavailable
 from hyperion.queue.tasks import Lease, settled
 
 log = logs.get_logger()
-
-FIRST_WAIT_S = 0.05
-LAST_WAIT_S = 5.0
 
 
 class Finisher:
@@ -62,7 +59,7 @@ class Finisher:
                 self._idle.set()
 
     async def _flush(self, batch: list[Lease]) -> None:
-        wait_s = FIRST_WAIT_S
+        backoff = Backoff(first_s=0.05)
         is_repeated = False
         while True:
             try:
@@ -71,8 +68,7 @@ class Finisher:
             except DatabaseUnavailable as error:
                 log.warning("finish.postponed", tasks=len(batch), reason=str(error))
             is_repeated = True
-            await asyncio.sleep(wait_s * random.uniform(0.5, 1))  # noqa: S311  (jitter)
-            wait_s = min(wait_s * 2, LAST_WAIT_S)
+            await asyncio.sleep(backoff.next_s())
         self._on_settled(batch)
         # After a commit whose answer was lost a lease that is gone may have been finished by us.
         if not is_repeated and len(done) < len(batch):

@@ -13,6 +13,7 @@ from typing import Any
 
 from hyperion import logs
 from hyperion.db import Connection, Database
+from hyperion.db.backoff import Backoff
 from hyperion.db.pool import translated_errors
 from hyperion.errors import DatabaseUnavailable
 
@@ -21,8 +22,6 @@ log = logs.get_logger()
 COALESCE_S = 0.005
 SELF_TEST_S = 30.0
 SELF_TEST_LIMIT_S = 5.0
-RECONNECT_FIRST_S = 0.1
-RECONNECT_LAST_S = 5.0
 PAYLOAD_LIMIT_BYTES = 7900  # NOTIFY takes less than 8000
 
 
@@ -58,13 +57,19 @@ class Bell:
 class Wakeup:
     """One connection that listens for bells and rings those of others.
 
-    `run` keeps it alive until it is cancelled. It tests itself by a notification to itself, so
-    that a connection which is half open, or a pooler that swallows LISTEN, is found out. After
-    every reconnection all bells are struck once: something may have been missed.
+    `run` keeps it alive until it is cancelled. Every `self_test_s` seconds, however much it sends,
+    it tests itself by a notification to itself, which must arrive within `self_test_limit_s`: so a
+    connection which is half open, or a pooler that swallows LISTEN, is found out. After every
+    reconnection all bells are struck once: something may have been missed.
     """
 
-    def __init__(self, db: Database) -> None:
+    def __init__(
+        self, db: Database, *, self_test_s: float = SELF_TEST_S, self_test_limit_s: float = SELF_TEST_LIMIT_S
+    ) -> None:
         self._db = db
+        self._self_test_s = self_test_s
+        self._self_test_limit_s = self_test_limit_s
+        self._backoff = Backoff()
         self._bells: defaultdict[str, list[Bell]] = defaultdict(list)
         self._to_send: defaultdict[str, set[str]] = defaultdict(set)
         self._outgoing = asyncio.Event()
@@ -92,20 +97,17 @@ class Wakeup:
 
     async def run(self) -> None:
         """Connect, listen and send, and do it again whenever the connection fails."""
-        delay_s = RECONNECT_FIRST_S
         while True:
             try:
                 connection = await self._db.connect(durable=False)  # NOTIFY would wait for the disk
             except DatabaseUnavailable:
-                await asyncio.sleep(delay_s)
-                delay_s = min(delay_s * 2, RECONNECT_LAST_S)
+                await asyncio.sleep(self._backoff.next_s())
                 continue
-            delay_s = RECONNECT_FIRST_S
             try:
                 await self._serve(connection)
             except DatabaseUnavailable as error:
                 log.warning("wakeup.connection_lost", reason=str(error))
-                await asyncio.sleep(delay_s)
+                await asyncio.sleep(self._backoff.next_s())
             finally:
                 connection.terminate()
 
@@ -121,18 +123,21 @@ class Wakeup:
             await connection.add_listener(self._echo_channel, lambda *_: self._echo.set())
             for channel in self._bells:
                 await connection.add_listener(channel, self._heard)
+            self._backoff.reset()
             for bells in self._bells.values():
                 for bell in bells:
                     bell.strike()
+            loop = asyncio.get_running_loop()
+            test_at_s = loop.time() + self._self_test_s
             while True:
-                try:
-                    async with asyncio.timeout(SELF_TEST_S):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(test_at_s):
                         await self._outgoing.wait()
-                except TimeoutError:
-                    await self._test(connection)
-                    continue
                 if lost.is_set():
                     raise DatabaseUnavailable("the server closed the connection")
+                if loop.time() >= test_at_s:
+                    await self._test(connection)
+                    test_at_s = loop.time() + self._self_test_s
                 await self._send(connection)
                 await asyncio.sleep(COALESCE_S)
 
@@ -148,7 +153,7 @@ class Wakeup:
                 "SELECT pg_notify(channel, payload) FROM unnest($1::text[], $2::text[]) AS n (channel, payload)",
                 [channel for channel, _ in rows],
                 [payload for _, payload in rows],
-                timeout=SELF_TEST_LIMIT_S,
+                timeout=self._self_test_limit_s,
             )
         except BaseException:
             for channel, payloads in sending.items():
@@ -160,8 +165,8 @@ class Wakeup:
 
     async def _test(self, connection: Connection) -> None:
         self._echo.clear()
-        await connection.execute("SELECT pg_notify($1, '')", self._echo_channel, timeout=SELF_TEST_LIMIT_S)
-        async with asyncio.timeout(SELF_TEST_LIMIT_S):
+        await connection.execute("SELECT pg_notify($1, '')", self._echo_channel, timeout=self._self_test_limit_s)
+        async with asyncio.timeout(self._self_test_limit_s):
             await self._echo.wait()
 
     def _heard(self, _connection: Any, _pid: int, channel: str, payload: object) -> None:

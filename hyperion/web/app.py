@@ -2,15 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 from aiohttp import web
 
 from hyperion.db import Database
+from hyperion.errors import DatabaseUnavailable
 from hyperion.media.store import Store
 from hyperion.media.transaction import LIVE_CHANNEL
 from hyperion.queue import Wakeup
 from hyperion.settings import Settings
 from hyperion.web import keys, passwords
+from hyperion.web.clock import Clock
 from hyperion.web.live import LiveFeed
 from hyperion.web.middlewares import complete_headers, explain, identify
 from hyperion.web.origins import guard_origin
@@ -45,9 +48,10 @@ def make_app(
     app[keys.PASSWORDS] = Passwords(rounds=bcrypt_rounds)
     app[keys.PROBES] = asyncio.Semaphore(MOST_PROBES)
     app[keys.THROTTLE] = Throttle(db, trusted_hops=settings.trusted_hops)
-    app[keys.TOKENS] = Tokens(settings.secret_key)
+    app[keys.CLOCK] = clock = Clock()
+    app[keys.TOKENS] = Tokens(settings.secret_key, clock)
     app[keys.FEED] = LiveFeed(db, store, wakeup.bell(LIVE_CHANNEL))
-    app[keys.SESSION_WATCH] = SessionWatch(db, wakeup.bell(REVOKED_CHANNEL))
+    app[keys.SESSION_WATCH] = SessionWatch(db, wakeup.bell(REVOKED_CHANNEL), clock=clock)
     app[keys.UPLOAD_SPOOL] = Spool(settings.var_dir / "spool", limit=MOST_UPLOADS)
     app[keys.IMAGE_SPOOL] = Spool(settings.var_dir / "spool", limit=MOST_BLOB_READS)
     app[keys.STATS_CACHE] = make_stats_cache()
@@ -80,6 +84,8 @@ async def _background(app: web.Application) -> AsyncIterator[None]:
     """Run what serves open sockets, from start to end."""
     spool = app[keys.UPLOAD_SPOOL]
     await asyncio.to_thread(spool.sweep, older_than_s=LEFTOVER_S + app[keys.SETTINGS].upload_timeout_s)
+    with suppress(DatabaseUnavailable):  # the first token shall have the right time already
+        await app[keys.CLOCK].run_once(app[keys.DB])
     watchers = asyncio.create_task(_run_watchers(app))
     app[keys.LIFECYCLE].watchers = watchers
     yield
@@ -91,5 +97,6 @@ async def _background(app: web.Application) -> AsyncIterator[None]:
 
 async def _run_watchers(app: web.Application) -> None:
     async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(app[keys.CLOCK].run(app[keys.DB]))
         tasks.create_task(app[keys.FEED].run())
         tasks.create_task(app[keys.SESSION_WATCH].run())

@@ -50,6 +50,10 @@ INSERT INTO revoked_token (jti, expires_at)
 VALUES ($1, $2)
 ON CONFLICT DO NOTHING
 
+-- name: read_clock
+-- The time by which tokens begin and end.
+SELECT clock_timestamp()
+
 -- name: lock_keys
 -- $1 keys, in the order that everybody takes them. Held until the transaction ends.
 SELECT pg_advisory_xact_lock(hashtextextended(k.key, 0))

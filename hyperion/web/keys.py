@@ -9,6 +9,7 @@ from hyperion.db import Database
 from hyperion.media.store import Store
 from hyperion.queue import Wakeup
 from hyperion.settings import Settings
+from hyperion.web.clock import Clock
 from hyperion.web.live import LiveFeed
 from hyperion.web.passwords import Passwords
 from hyperion.web.revocation import SessionWatch
@@ -32,6 +33,7 @@ DB = web.AppKey("db", Database)
 WAKEUP = web.AppKey("wakeup", Wakeup)
 STORE: web.AppKey[Store] = web.AppKey("store", Store)
 PASSWORDS = web.AppKey("passwords", Passwords)
+CLOCK = web.AppKey("clock", Clock)
 TOKENS = web.AppKey("tokens", Tokens)
 FEED = web.AppKey("feed", LiveFeed)
 PROBES = web.AppKey("probes", asyncio.Semaphore)

@@ -3,12 +3,13 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from hyperion import logs
 from hyperion.db import Database, load_queries
 from hyperion.errors import DatabaseUnavailable
 from hyperion.queue import Bell
+from hyperion.web.clock import Clock
 
 log = logs.get_logger()
 
@@ -35,9 +36,10 @@ class SessionWatch:
     about all of them, which also finds what the bell did not bring.
     """
 
-    def __init__(self, db: Database, bell: Bell, *, check_s: float = CHECK_S) -> None:
+    def __init__(self, db: Database, bell: Bell, *, clock: Clock, check_s: float = CHECK_S) -> None:
         self._db = db
         self._bell = bell
+        self._clock = clock
         self._check_s = check_s
         self._watched: set[Watched] = set()
 
@@ -55,7 +57,7 @@ class SessionWatch:
         while True:
             heard = await self._bell.wait(self._wait_s(check_at_s))
             self._end({watched.jti for watched in self._watched if watched.jti in heard})
-            self._end({watched.jti for watched in self._watched if watched.expires_at <= datetime.now(UTC)})
+            self._end({watched.jti for watched in self._watched if watched.expires_at <= self._clock.now()})
             if "" not in heard and time.monotonic() < check_at_s:
                 continue
             check_at_s = time.monotonic() + self._check_s
@@ -73,7 +75,7 @@ class SessionWatch:
         return self._end({row["jti"] for row in rows})
 
     def _wait_s(self, check_at_s: float) -> float:
-        now = datetime.now(UTC)
+        now = self._clock.now()
         until_expiry_s = min(((w.expires_at - now).total_seconds() for w in self._watched), default=self._check_s)
         return max(0.0, min(check_at_s - time.monotonic(), until_expiry_s))
 

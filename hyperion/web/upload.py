@@ -103,7 +103,10 @@ async def _check(request: web.Request, file: Received, user_id: str) -> _Checked
     if file.is_too_large:
         raise PhotoUnusable("too_large", f"The file has more than {settings.max_file_bytes} bytes.")
     async with request.app[PROBES]:
-        probe = await asyncio.to_thread(image.probe, file.path, max_pixels=settings.max_pixels)
+        try:
+            probe = await asyncio.to_thread(image.probe, file.path, max_pixels=settings.max_pixels)
+        except MemoryError as fault:
+            raise PhotoUnusable("unavailable", "There was no memory to check this file. Send it again.") from fault
     media_id = uuid7()
     filename = names.display_name(file.filename)
     photo = NewPhoto(

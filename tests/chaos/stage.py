@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import psutil
@@ -16,7 +15,7 @@ import psutil
 from hyperion.actors.specs import plan
 from hyperion.db.embedded import EmbeddedPostgres
 from hyperion.settings import load
-from tests.chaos.proxy import Proxy
+from tests.chaos.proxy import Proxy, socket_of
 from tests.lifecycle.tree import Tree
 from tests.until import until
 
@@ -142,7 +141,7 @@ async def open_stage(folder: Path, *, binaries: Path | None = None) -> AsyncIter
     work.mkdir()
     postgres = EmbeddedPostgres(folder / "server", binaries=binaries, durable=False)
     postgres.start()
-    proxy = Proxy(_socket_of(postgres))
+    proxy = Proxy(socket_of(postgres))
     try:
         await _create_database(postgres)
         await proxy.start()
@@ -158,11 +157,6 @@ async def open_stage(folder: Path, *, binaries: Path | None = None) -> AsyncIter
     finally:
         await proxy.stop()
         await asyncio.to_thread(postgres.stop, immediate=True)
-
-
-def _socket_of(postgres: EmbeddedPostgres) -> Path:
-    [folder] = parse_qs(urlsplit(postgres.url()).query)["host"]
-    return Path(folder) / ".s.PGSQL.5432"
 
 
 async def _create_database(postgres: EmbeddedPostgres) -> None:
