@@ -13,6 +13,7 @@ from hyperion.web.problems import Problem, invalid, not_signed_in
 from hyperion.web.revocation import REVOKED_CHANNEL
 from hyperion.web.route import json_response
 from hyperion.web.sessions import Session, User
+from hyperion.web.tokens import LIFE, TICKET_LIFE
 
 SQL = load_queries(__package__, "auth.sql")
 
@@ -59,6 +60,20 @@ class LoginAnswer(msgspec.Struct, frozen=True):
     user: User
 
 
+class Refreshed(msgspec.Struct, frozen=True):
+    """The session goes on for `expires_in` seconds. The token travels in the cookie alone."""
+
+    message: str
+    expires_in: int
+
+
+class SocketToken(msgspec.Struct, frozen=True):
+    """A token for `?token=` of the WebSocket, good for `expires_in` seconds."""
+
+    token: str
+    expires_in: int
+
+
 async def signup(request: web.Request, body: Signup) -> Message:
     """Create an account."""
     email = _checked_email(body.email)
@@ -96,6 +111,32 @@ async def logout(request: web.Request) -> web.Response:
     response = json_response(Message("Logout successful"))
     sessions.clear_cookie(request, response)
     return response
+
+
+async def refresh(request: web.Request, session: Session) -> web.Response:
+    """Set a cookie with a new token and revoke the old one everywhere.
+
+    Of several that refresh one token at once, one succeeds and the others are 401: a token that was
+    replaced is worth as little as one that was revoked. So is it when the answer is lost on its way;
+    who gets a 401 after that signs in again. Open sockets live on under the new token.
+    """
+    tokens = request.app[TOKENS]
+    token = tokens.issue(session.user.id)
+    fresh = tokens.verify(token)
+    assert fresh is not None
+    if not await request.app[DB].fetch_value(
+        SQL.replace_token, session.jti, session.expires_at, fresh.jti, fresh.expires_at
+    ):
+        raise not_signed_in()
+    request.app[WAKEUP].ring(REVOKED_CHANNEL)
+    response = json_response(Refreshed("Session refreshed", round(LIFE.total_seconds())))
+    sessions.set_cookie(request, response, token)
+    return response
+
+
+async def issue_ws_token(request: web.Request, session: Session) -> SocketToken:
+    """Give a token that opens one WebSocket, once, and is good for nothing else."""
+    return SocketToken(request.app[TOKENS].issue_ticket(session.claims), round(TICKET_LIFE.total_seconds()))
 
 
 async def show_me(_request: web.Request, session: Session) -> User:
