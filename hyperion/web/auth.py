@@ -9,11 +9,11 @@ from msgspec import Meta
 from hyperion.db import load_queries
 from hyperion.web import ids, sessions
 from hyperion.web.keys import DB, PASSWORDS, THROTTLE, TOKENS, WAKEUP
-from hyperion.web.problems import Problem, invalid, not_signed_in
+from hyperion.web.problems import CHALLENGE, Problem, invalid, not_signed_in
 from hyperion.web.revocation import REVOKED_CHANNEL
 from hyperion.web.route import json_response
 from hyperion.web.sessions import Session, User
-from hyperion.web.tokens import LIFE, TICKET_LIFE
+from hyperion.web.tokens import LIFE, TICKET_LIFE, Claims
 
 SQL = load_queries(__package__, "auth.sql")
 
@@ -95,7 +95,7 @@ async def login(request: web.Request, body: Login) -> web.Response:
     async with request.app[THROTTLE].attempt(request, account["key"]) as attempt:
         attempt.succeeded = await request.app[PASSWORDS].matches(body.password, account["password_hash"])
     if not attempt.succeeded:
-        raise Problem(401, "wrong_credentials", "Invalid email or password")
+        raise Problem(401, "wrong_credentials", "Invalid email or password", headers=CHALLENGE)
     user = User(account["id"], account["email"], account["full_name"], account["language"])
     response = json_response(LoginAnswer("Login successful", user))
     sessions.set_cookie(request, response, request.app[TOKENS].issue(user.id))
@@ -103,11 +103,13 @@ async def login(request: web.Request, body: Login) -> web.Response:
 
 
 async def logout(request: web.Request) -> web.Response:
-    """Revoke the token everywhere, if there is one, and clear the cookie."""
+    """Revoke the token everywhere, if there is one, and clear the cookie.
+
+    A token that was refreshed meanwhile ends the session as well.
+    """
     claims = sessions.claimed(request)
     if claims is not None:
-        await request.app[DB].execute(SQL.revoke, claims.jti, claims.expires_at)
-        request.app[WAKEUP].ring(REVOKED_CHANNEL, claims.jti)
+        await _end_session(request, claims)
     response = json_response(Message("Logout successful"))
     sessions.clear_cookie(request, response)
     return response
@@ -150,6 +152,20 @@ async def change_me(request: web.Request, session: Session, body: Profile) -> Us
     if row is None:
         raise not_signed_in()
     return User(**row)
+
+
+async def _end_session(request: web.Request, claims: Claims) -> None:
+    """Revoke a token, and what took its place if it was refreshed.
+
+    A refresh that commits while the statement runs is seen by the second one: whoever signs out is
+    out, even if both were under way at once.
+    """
+    for _ in range(2):
+        rows = await request.app[DB].fetch(SQL.revoke, claims.jti, claims.expires_at)
+        for row in rows:
+            request.app[WAKEUP].ring(REVOKED_CHANNEL, row["jti"])
+        if rows:
+            return
 
 
 def _checked_email(given: str) -> str:

@@ -47,10 +47,21 @@ WHERE id = $1
 RETURNING id, email, full_name, language
 
 -- name: revoke
--- $1 token id, $2 when it expires anyway.
+-- $1 token id, $2 when it expires anyway. Revokes the token and those that took its place; returns the
+-- ids of those that were not revoked before.
+WITH RECURSIVE session AS (
+    SELECT $1::text AS jti, $2::timestamptz AS expires_at
+    UNION ALL
+    SELECT r.successor, r.successor_expires_at
+    FROM session AS s
+    JOIN revoked_token AS r ON r.jti = s.jti
+    WHERE r.successor IS NOT NULL
+)
 INSERT INTO revoked_token (jti, expires_at)
-VALUES ($1, $2)
+SELECT jti, expires_at
+FROM session
 ON CONFLICT DO NOTHING
+RETURNING jti
 
 -- name: replace_token
 -- $1 token id, $2 when it expires anyway, $3 the id of the token that takes its place, $4 when that
