@@ -28,7 +28,7 @@ Language = Annotated[str, Meta(min_length=1, max_length=35)]
 class Signup(msgspec.Struct, frozen=True):
     """A new account."""
 
-    email: Annotated[str, Meta(max_length=EMAIL_MAX)]
+    email: Annotated[str, Meta(max_length=EMAIL_MAX, extra_json_schema={"format": "email"})]
     password: Annotated[str, Meta(min_length=8, max_length=128)]
     full_name: FullName | None = None
 

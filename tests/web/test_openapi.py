@@ -12,8 +12,8 @@ import schemathesis
 from hyperion.web import live, multipart, vault
 from hyperion.web.openapi import FAULTS, fault_statuses
 from hyperion.web.routes import ROUTES
-from tests.web.contract import DOCUMENT, BreaksTheContract, find_fault, find_operation, hold_to_contract
 from tests.web.conftest import Site
+from tests.web.contract import DOCUMENT, BreaksTheContract, find_fault, find_operation, hold_to_contract
 
 API = Path(__file__).parents[2] / "docs" / "api.md"
 ROW = re.compile(r"^\| `(?P<method>[A-Z]+) (?P<path>/[^` ?]*)` \|", re.MULTILINE)
