@@ -19,7 +19,8 @@ ABOUT = """Photos of litter: upload them, watch them being analysed, see them on
 
 Errors are `application/problem+json` (RFC 9457): `code` is for programs, `detail` for people. Times are
 ISO 8601 in UTC. Text has no NUL in it. In a query string an empty value counts as left out and unknown names
-are ignored. Every GET answers HEAD too; other methods than those listed get 405. Every answer carries `X-Request-ID`."""
+are ignored. Every GET answers HEAD too; other methods than those listed get 405. Every answer carries
+`X-Request-ID`."""
 
 READS_BODY = (400, 408, 413, 415, 422)
 FAULTS = {

@@ -18,8 +18,6 @@ from tests.lifecycle.tree import ROOT, Tree, User
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 DATABASE = "fuzz"
 PHOTOS = 20
-# The fuzzer comes from ever other addresses; see hooks.py.
-SETTINGS = {"HYPERION_TRUSTED_HOPS": "1"}
 LOGGED_FAILURES = ("request.failed", "NOT JSON")
 
 
@@ -46,7 +44,8 @@ async def run(*, seconds: int, seed: int, signed_in: bool, binaries: Path | None
         (folder / "node").mkdir()
         postgres = EmbeddedPostgres(folder / "server", binaries=binaries, durable=False)
         postgres.start()
-        tree = Tree(postgres.ensure_database(DATABASE), folder / "node", **SETTINGS)
+        # The fuzzer comes from ever other addresses; see hooks.py.
+        tree = Tree(postgres.ensure_database(DATABASE), folder / "node", HYPERION_TRUSTED_HOPS="1")
         try:
             await tree.start()
             async with AsyncExitStack() as stack:
