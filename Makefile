@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
 
-.PHONY: run test chaos check format bench-queue bench-tree clean help
+.PHONY: run test chaos fuzz check format bench-queue bench-tree clean help
 
 help:
 	@echo "make run     set up, start an embedded Postgres and the whole system (PORT=7860)"
 	@echo "make test    set up and run the tests"
 	@echo "make chaos   kill, stop and cut off a tree for MINUTES=10 and check that nothing is lost (SEED= again)"
+	@echo "make fuzz    send a system what its OpenAPI document allows and what not, for MINUTES=5 (SEED= again)"
 	@echo "make check   lint, types and import layers"
 	@echo "make format  rewrite the code the way make check wants it"
 	@echo "make bench-queue  measure the queue beside others, about 15 minutes (ARGS='--rounds 1'; docs/benchmarks.md)"
@@ -26,6 +27,9 @@ test: $(READY)
 
 chaos: $(READY)
 	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+fuzz: $(READY)
+	@$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 check: $(READY)
 	@$(BIN)/ruff check .

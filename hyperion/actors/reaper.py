@@ -26,6 +26,7 @@ FORGET_NODE_S = 3600.0
 KEEP_FAILURES_S = 86400.0
 KEEP_SAMPLES_S = 8 * 86400.0
 KEEP_MAIL_S = 86400.0
+CLOCKS_APART_S = 300.0  # a token's end is told by the clock of the web process
 RETRY_S = 1.0
 PAUSE_S = 5.0
 Counts = dict[str, int]
@@ -132,7 +133,7 @@ class Reaper(Actor):
         """Delete what is over: finished tasks, expired tokens, old samples, nodes that left."""
         return {
             "tasks": await queue.purge_finished(self.db, older_than_s=self.settings.task_retention_s),
-            "tokens": affected(await self.db.execute(SQL.expire_tokens)),
+            "tokens": affected(await self.db.execute(SQL.expire_tokens, CLOCKS_APART_S)),
             "failures": affected(await self.db.execute(SQL.expire_failures, KEEP_FAILURES_S)),
             "samples": affected(await self.db.execute(SQL.expire_samples, KEEP_SAMPLES_S)),
             "messages": affected(await self.db.execute(SQL.expire_mail, KEEP_MAIL_S)),

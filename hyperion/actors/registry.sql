@@ -159,9 +159,9 @@ VALUES ($1, $2, $3)
 ON CONFLICT DO NOTHING
 
 -- name: expire_tokens
--- Revocations of tokens that have expired by themselves.
+-- $1 how far clocks may be apart, in seconds. Revocations of tokens that have expired by themselves.
 DELETE FROM revoked_token
-WHERE expires_at < now()
+WHERE expires_at < now() - make_interval(secs => $1)
 
 -- name: expire_failures
 -- $1 age in seconds

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
+import msgspec
 from aiohttp import web
 
 from hyperion.db import Database
@@ -16,6 +17,7 @@ from hyperion.web import keys, passwords
 from hyperion.web.clock import Clock
 from hyperion.web.live import LiveFeed
 from hyperion.web.middlewares import complete_headers, explain, identify
+from hyperion.web.openapi import make_document
 from hyperion.web.origins import guard_origin
 from hyperion.web.passwords import Passwords
 from hyperion.web.reading import JSON_LIMIT_BYTES
@@ -55,6 +57,7 @@ def make_app(
     app[keys.UPLOAD_SPOOL] = Spool(settings.var_dir / "spool", limit=MOST_UPLOADS)
     app[keys.IMAGE_SPOOL] = Spool(settings.var_dir / "spool", limit=MOST_BLOB_READS)
     app[keys.STATS_CACHE] = make_stats_cache()
+    app[keys.DOCUMENT] = msgspec.json.encode(make_document(ROUTES))
     app[keys.LIFECYCLE] = keys.Lifecycle()
     app[OPEN_SOCKETS] = set()
     for route in ROUTES:

@@ -10,10 +10,12 @@ WHERE u.id = $1
   )
 
 -- name: ended_sessions
--- $1 token ids, $2 their users' ids. Those that are revoked or whose user is gone.
-SELECT s.jti
+-- $1 token ids, $2 their users' ids. Those that are revoked, with the token that took their place
+-- if there is one, or whose user is gone.
+SELECT s.jti, r.successor, r.successor_expires_at
 FROM unnest($1::text[], $2::text[]) AS s (jti, user_id)
-WHERE EXISTS (SELECT 1 FROM revoked_token AS r WHERE r.jti = s.jti)
+LEFT JOIN revoked_token AS r ON r.jti = s.jti
+WHERE r.jti IS NOT NULL
    OR NOT EXISTS (SELECT 1 FROM app_user AS u WHERE u.id = s.user_id)
 
 -- name: insert_user
@@ -45,10 +47,48 @@ WHERE id = $1
 RETURNING id, email, full_name, language
 
 -- name: revoke
--- $1 token id, $2 when it expires anyway.
+-- $1 token id, $2 when it expires anyway. Revokes the token and those that took its place; returns the
+-- ids of those that were not revoked before.
+WITH RECURSIVE session AS (
+    SELECT $1::text AS jti, $2::timestamptz AS expires_at
+    UNION ALL
+    SELECT r.successor, r.successor_expires_at
+    FROM session AS s
+    JOIN revoked_token AS r ON r.jti = s.jti
+    WHERE r.successor IS NOT NULL
+)
 INSERT INTO revoked_token (jti, expires_at)
-VALUES ($1, $2)
+SELECT jti, expires_at
+FROM session
 ON CONFLICT DO NOTHING
+RETURNING jti
+
+-- name: replace_token
+-- $1 token id, $2 when it expires anyway, $3 the id of the token that takes its place, $4 when that
+-- one expires. No row: somebody else has revoked or replaced it before.
+INSERT INTO revoked_token (jti, expires_at, successor, successor_expires_at)
+VALUES ($1, $2, $3, $4)
+ON CONFLICT DO NOTHING
+RETURNING jti
+
+-- name: use_ticket
+-- $1 ticket id, $2 when it expires, $3 user id, $4 id of the token that it was given for. The user;
+-- no row: the ticket was used before, the token is revoked or the user gone.
+WITH used AS (
+    INSERT INTO revoked_token (jti, expires_at)
+    VALUES ($1, $2)
+    ON CONFLICT DO NOTHING
+    RETURNING jti
+)
+SELECT u.id, u.email, u.full_name, u.language
+FROM used
+CROSS JOIN app_user AS u
+WHERE u.id = $3
+  AND NOT EXISTS (
+      SELECT 1
+      FROM revoked_token AS r
+      WHERE r.jti = $4
+  )
 
 -- name: read_clock
 -- The time by which tokens begin and end.

@@ -14,6 +14,7 @@ from hyperion.media import photos
 from hyperion.media.transaction import ANALYSE_LANE, photo_transaction
 from hyperion.queue import NewTask, count_ready
 from hyperion.web.keys import DB, SETTINGS, WAKEUP
+from hyperion.web.kinds import Instant, Share
 from hyperion.web.problems import media_not_found
 from hyperion.web.reading import parse_media_id
 from hyperion.web.sessions import Session
@@ -37,10 +38,10 @@ class WorkerNode(msgspec.Struct, frozen=True):
     tasks_processed_today: int
     current_task_id: str | None
     current_task_status: str | None
-    last_ping: datetime
+    last_ping: Instant
     restarts: int
     node: str
-    progress: float | None
+    progress: Share | None
 
 
 class Fleet(msgspec.Struct, frozen=True):
@@ -50,7 +51,7 @@ class Fleet(msgspec.Struct, frozen=True):
     cluster_status: ClusterStatus
     nodes: list[WorkerNode]
     queue_depth: int
-    last_updated: datetime
+    last_updated: Instant
 
 
 class DispatchQuery(msgspec.Struct, frozen=True):

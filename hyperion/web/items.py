@@ -1,15 +1,16 @@
 """A photo as the vault shows it."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from hyperion.db import Database, Record, load_queries
+from hyperion.media.status import Status
 from hyperion.media.store import Store
 from hyperion.web import links
+from hyperion.web.kinds import Instant, Latitude, Longitude, Percent
 
 SQL = load_queries(__package__, "vault.sql")
 
@@ -28,20 +29,20 @@ class MediaItem(msgspec.Struct, frozen=True):
 
     id: UUID
     filename: str
-    status: str
-    timestamp: datetime
-    updated_at: datetime
+    status: Status
+    timestamp: Instant
+    updated_at: Instant
     image_url: str | None
     thumbnail_url: str | None
     metadata: FileFacts
     technical_metadata: dict[str, Any]
     assigned_worker: str | None
-    lat: float | None
-    lng: float | None
+    lat: Latitude | None
+    lng: Longitude | None
     altitude: float | None
     address: str | None
     has_trash: bool | None
-    confidence: float | None
+    confidence: Percent | None
     failed_reason: str | None
 
 
@@ -55,7 +56,7 @@ def _item(row: Record, store: Store) -> MediaItem:
     return MediaItem(
         id=row["id"],
         filename=row["filename"],
-        status=row["status"],
+        status=Status(row["status"]),
         timestamp=row["created_at"],
         updated_at=row["updated_at"],
         image_url=links.image_url(store, row["id"], row["store_path"], is_stored=row["is_stored"]),

@@ -42,4 +42,5 @@ SESSION_WATCH = web.AppKey("session_watch", SessionWatch)
 UPLOAD_SPOOL = web.AppKey("upload_spool", Spool)
 IMAGE_SPOOL = web.AppKey("image_spool", Spool)
 STATS_CACHE = web.AppKey("stats_cache", StatsCache)
+DOCUMENT = web.AppKey("document", bytes)  # the OpenAPI document, encoded
 LIFECYCLE = web.AppKey("lifecycle", Lifecycle)

@@ -7,7 +7,6 @@ later, so a reader's place is one number and `seq > place` is all that it has mi
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from uuid import UUID
 
 import msgspec
@@ -15,9 +14,11 @@ import msgspec
 from hyperion import logs
 from hyperion.db import Database, Record, load_queries
 from hyperion.errors import DatabaseUnavailable
+from hyperion.media.status import Status
 from hyperion.media.store import Store
 from hyperion.queue import Bell
 from hyperion.web import links
+from hyperion.web.kinds import Instant
 from hyperion.web.outbox import Outbox, TooSlow
 
 log = logs.get_logger()
@@ -33,9 +34,9 @@ class MediaStatusUpdate(msgspec.Struct, frozen=True, tag_field="type", tag="MEDI
     """One change of one photo, as it goes over the wire."""
 
     media_id: UUID
-    status: str
+    status: Status
     worker: str | None
-    timestamp: datetime
+    timestamp: Instant
     img_url: str | None
     image_url: str | None
     address: str | None
@@ -174,7 +175,7 @@ class LiveFeed:
         url = links.image_url(self._store, row["media_id"], row["store_path"], is_stored=row["is_stored"])
         update = MediaStatusUpdate(
             media_id=row["media_id"],
-            status=row["status"],
+            status=Status(row["status"]),
             worker=row["worker_name"],
             timestamp=row["logged_at"],
             img_url=url,

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -11,9 +10,11 @@ from aiohttp import web
 from msgspec import Meta
 
 from hyperion.db import Database, Record, load_queries
+from hyperion.media.status import Status
 from hyperion.media.store import Store
 from hyperion.web import links
 from hyperion.web.keys import DB, STATS_CACHE, STORE
+from hyperion.web.kinds import Instant, Latitude, Longitude, Percent, Share
 from hyperion.web.problems import Problem, invalid, media_not_found
 from hyperion.web.reading import media_id
 from hyperion.web.sessions import Session
@@ -22,9 +23,6 @@ SQL = load_queries(__package__, "map.sql")
 
 MOST_ITEMS = 10_000
 LEAST_RESOLUTION = 1e-6  # 11 cm: finer than any photo knows its place
-
-Latitude = Annotated[float, Meta(ge=-90, le=90)]
-Longitude = Annotated[float, Meta(ge=-180, le=180)]
 
 
 class MapQuery(msgspec.Struct, frozen=True):
@@ -35,7 +33,7 @@ class MapQuery(msgspec.Struct, frozen=True):
     min_lng: Longitude | None = None
     max_lng: Longitude | None = None
     has_trash: bool | None = None
-    min_confidence: Annotated[float, Meta(ge=0, le=100)] | None = None
+    min_confidence: Percent | None = None
 
 
 class StatsQuery(msgspec.Struct, frozen=True):
@@ -51,17 +49,17 @@ class StatsQuery(msgspec.Struct, frozen=True):
 class BoundingBox(msgspec.Struct, frozen=True):
     """A rectangle, in fractions 0..1 of the image."""
 
-    x: float
-    y: float
-    w: float
-    h: float
+    x: Share
+    y: Share
+    w: Share
+    h: Share
 
 
 class FoundThing(msgspec.Struct, frozen=True):
     """One detection. `confidence` is 0..1."""
 
     label: str
-    confidence: float
+    confidence: Share
     bbox: BoundingBox
     area_sqm: float | None
 
@@ -71,16 +69,16 @@ class MapItem(msgspec.Struct, frozen=True):
 
     id: UUID
     filename: str
-    status: str
+    status: Status
     worker_name: str | None
-    lat: float
-    lng: float
+    lat: Latitude
+    lng: Longitude
     altitude: float | None
     address: str | None
     image_url: str | None
     thumbnail_url: str | None
     has_trash: bool | None
-    confidence: float | None
+    confidence: Percent | None
     detections: list[FoundThing]
 
 
@@ -98,7 +96,7 @@ class Cell(msgspec.Struct, frozen=True):
     lng: float
     density: float
     count: int
-    confidence: float | None
+    confidence: Percent | None
     label: str | None
 
 
@@ -115,7 +113,7 @@ class HistoryEntry(msgspec.Struct, frozen=True):
     action: str
     message: str
     worker_name: str | None
-    timestamp: datetime
+    timestamp: Instant
 
 
 class HistoryAnswer(msgspec.Struct, frozen=True):
@@ -184,7 +182,7 @@ def _map_item(row: Record, detections: list[FoundThing], store: Store) -> MapIte
     return MapItem(
         id=row["id"],
         filename=row["filename"],
-        status=row["status"],
+        status=Status(row["status"]),
         worker_name=row["assigned_worker"],
         lat=row["lat"],
         lng=row["lng"],

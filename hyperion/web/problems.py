@@ -12,6 +12,7 @@ from hyperion.errors import DatabaseUnavailable, HyperionError, PhotoGone, Statu
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
+CHALLENGE = {"WWW-Authenticate": "Bearer"}  # every 401 must say how to sign in
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -62,7 +63,7 @@ def invalid(pointer: str, detail: str) -> Problem:
 
 def not_signed_in() -> Problem:
     """Return the 401 for a request without a valid token."""
-    return Problem(401, "not_signed_in", "Not signed in", headers={"WWW-Authenticate": "Bearer"})
+    return Problem(401, "not_signed_in", "Not signed in", headers=CHALLENGE)
 
 
 def media_not_found(detail: str = "Media not found") -> Problem:

@@ -57,6 +57,9 @@ def read_query(request: web.Request, kind: type[T]) -> T:
         query = msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as fault:
         raise _translated(fault) from None
+    for name in values:
+        if getattr(query, name, name) is None:  # msgspec reads the word null as nothing; nothing is an empty value
+            raise invalid(f"/{name}", "`null` is not a value; leave it out.")
     _check_text(msgspec.to_builtins(query), "")
     return query
 

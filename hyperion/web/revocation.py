@@ -1,4 +1,7 @@
-"""Ends open sockets when their session does: at logout, on expiry, or when the user is deleted."""
+"""Ends open sockets when their session does: at logout, on expiry, or when the user is deleted.
+
+A token that is refreshed does not end the session: its sockets live on under the token that took its place.
+"""
 
 import time
 from collections.abc import Callable
@@ -6,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from hyperion import logs
-from hyperion.db import Database, load_queries
+from hyperion.db import Database, Record, load_queries
 from hyperion.errors import DatabaseUnavailable
 from hyperion.queue import Bell
 from hyperion.web.clock import Clock
@@ -19,9 +22,9 @@ REVOKED_CHANNEL = "hyperion_revoked"
 CHECK_S = 3.0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Watched:
-    """Something that lives as long as a session: whose, until when, and how it is ended."""
+    """Something that lives as long as a session: its token now, whose, until when, and how it is ended."""
 
     jti: str
     user_id: str
@@ -68,16 +71,27 @@ class SessionWatch:
 
     async def run_once(self) -> int:
         """End what was revoked or belongs to nobody any more; return how many."""
-        if not self._watched:
-            return 0
-        users = {watched.jti: watched.user_id for watched in self._watched}
-        rows = await self._db.fetch(SQL.ended_sessions, list(users), list(users.values()))
-        return self._end({row["jti"] for row in rows})
+        ended = 0
+        is_settled = False
+        while self._watched and not is_settled:
+            users = {watched.jti: watched.user_id for watched in self._watched}
+            rows = await self._db.fetch(SQL.ended_sessions, list(users), list(users.values()))
+            ended += self._end({row["jti"] for row in rows if row["successor"] is None})
+            # What took a token's place may be revoked by now as well.
+            is_settled = not self._move({row["jti"]: row for row in rows if row["successor"] is not None})
+        return ended
 
     def _wait_s(self, check_at_s: float) -> float:
         now = self._clock.now()
         until_expiry_s = min(((w.expires_at - now).total_seconds() for w in self._watched), default=self._check_s)
         return max(0.0, min(check_at_s - time.monotonic(), until_expiry_s))
+
+    def _move(self, replaced: dict[str, Record]) -> bool:
+        for watched in self._watched:
+            row = replaced.get(watched.jti)
+            if row is not None:
+                watched.jti, watched.expires_at = row["successor"], row["successor_expires_at"]
+        return bool(replaced)
 
     def _end(self, jtis: set[str]) -> int:
         ending = [watched for watched in self._watched if watched.jti in jtis]

@@ -6,8 +6,8 @@ struct, or a response of its own, in which case the route names the struct or me
 """
 
 import types
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, get_args, get_type_hints
 
@@ -15,21 +15,28 @@ import msgspec
 from aiohttp import web
 
 from hyperion.web import reading, sessions
+from hyperion.web.sessions import Session
 
 Handler = Callable[..., Awaitable[object]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a handler that makes its own response answers: a struct as JSON, or another media type."""
+    """What an answer has in it: a struct as JSON, another media type, or (None) nothing; and which headers besides."""
 
     kind: Any = None
-    media_type: str = "application/json"
+    media_type: str | None = "application/json"
+    headers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Route:
-    """One method of one path. `status` is that of success; `faults` are the errors beyond 400, 401, 422 and 503."""
+    """One method of one path, complete enough to serve it and to describe it.
+
+    `status` is that of success. `faults` are the errors beyond those that follow from what the
+    handler takes; `others` are answers that look neither like success nor like a problem. `files`
+    names the field of a multipart body that the handler reads by itself.
+    """
 
     method: str
     path: str
@@ -37,11 +44,23 @@ class Route:
     status: int = 200
     faults: tuple[int, ...] = ()
     answer: Answer | None = None
+    others: Mapping[int, Answer] = field(default_factory=dict)
+    files: str | None = None
+    admit: Callable[[web.Request], Awaitable[Session]] = sessions.authenticate
+    needs_database: bool = True
 
     @cached_property
     def takes(self) -> dict[str, Any]:
         """The types of the handler's parameters, by name."""
         return {name: kind for name, kind in get_type_hints(self.handler).items() if name != "return"}
+
+    @cached_property
+    def body(self) -> tuple[Any, bool] | None:
+        """The struct that the JSON body is read into, and whether there must be one."""
+        kind = self.takes.get("body")
+        if isinstance(kind, types.UnionType):  # `Body | None`: it may be left out
+            return next(choice for choice in get_args(kind) if choice is not types.NoneType), False
+        return None if kind is None else (kind, True)
 
     @cached_property
     def answers(self) -> Answer:
@@ -57,21 +76,15 @@ class Route:
         """Read what the handler takes, in the order that gives strangers the least: session, query, body."""
         arguments: dict[str, object] = {}
         if self.needs_session:
-            arguments["session"] = await sessions.authenticate(request)
+            arguments["session"] = await self.admit(request)
         if "query" in self.takes:
             arguments["query"] = reading.read_query(request, self.takes["query"])
-        if "body" in self.takes:
-            arguments["body"] = await self._read_body(request)
+        if self.body:
+            kind, is_required = self.body
+            is_there = is_required or reading.has_body(request)
+            arguments["body"] = await reading.read_json(request, kind) if is_there else None
         result = await self.handler(request, **arguments)
         return result if isinstance(result, web.StreamResponse) else json_response(result, status=self.status)
-
-    async def _read_body(self, request: web.Request) -> object:
-        kind = self.takes["body"]
-        if isinstance(kind, types.UnionType):  # `Body | None`: it may be left out
-            if not reading.has_body(request):
-                return None
-            kind = next(choice for choice in get_args(kind) if choice is not types.NoneType)
-        return await reading.read_json(request, kind)
 
 
 def json_response(value: object, *, status: int = 200) -> web.Response:

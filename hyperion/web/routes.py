@@ -1,19 +1,38 @@
 """Every route, on one screen."""
 
-from hyperion.web import auth, dashboard, files, map, system, updates, upload, vault  # noqa: A004
+from typing import Any
+
+from hyperion.web import auth, dashboard, docs, files, live, map, system, updates, upload, vault  # noqa: A004
+from hyperion.web.multipart import FIELD
+from hyperion.web.problems import CONTENT_TYPE
 from hyperion.web.route import Answer, Route
 
-IMAGE = Answer(media_type="image/*")
-SOCKET = Answer(kind=None, media_type="application/json")
+IMAGE = Answer(media_type="image/*", headers=("ETag",))
+THUMBNAIL = Answer(media_type="image/jpeg", headers=("ETag",))
+UNCHANGED = {304: Answer(media_type=None, headers=("ETag",))}
+SOCKET = Answer(kind=live.MediaStatusUpdate)
+NO_FILES = Answer(kind=upload.NothingKept, media_type=CONTENT_TYPE)
+HEALTH = Answer(kind=system.Health)
+READINESS = Answer(kind=system.Readiness)
+SIGNED_IN = Answer(kind=auth.LoginAnswer, headers=("Set-Cookie",))
+REFRESHED = Answer(kind=auth.Refreshed, headers=("Set-Cookie",))
+SIGNED_OUT = Answer(kind=auth.Message, headers=("Set-Cookie",))
+DOCUMENT = Answer(kind=dict[str, Any])
+PAGE = Answer(media_type="text/html")
+STATS = Answer(kind=map.StatsAnswer)
 
 ROUTES = (
-    Route("GET", "/", system.greet),
-    Route("GET", "/livez", system.show_alive),
-    Route("GET", "/readyz", system.show_ready, answer=Answer(kind=system.Readiness)),
-    Route("GET", "/api/health", system.show_health, answer=Answer(kind=system.Health)),
+    Route("GET", "/", system.greet, needs_database=False),
+    Route("GET", "/livez", system.show_alive, needs_database=False),
+    Route("GET", "/readyz", system.show_ready, answer=READINESS, others={503: READINESS}),
+    Route("GET", "/api/health", system.show_health, answer=HEALTH, others={503: HEALTH}),
+    Route("GET", "/api/openapi.json", docs.show_document, answer=DOCUMENT, needs_database=False),
+    Route("GET", "/api/docs", docs.show_page, answer=PAGE, needs_database=False),
     Route("POST", "/api/auth/signup", auth.signup, 201),
-    Route("POST", "/api/auth/login", auth.login, faults=(401, 429), answer=Answer(kind=auth.LoginAnswer)),
-    Route("POST", "/api/auth/logout", auth.logout, answer=Answer(kind=auth.Message)),
+    Route("POST", "/api/auth/login", auth.login, faults=(401, 429), answer=SIGNED_IN),
+    Route("POST", "/api/auth/logout", auth.logout, answer=SIGNED_OUT),
+    Route("POST", "/api/auth/refresh", auth.refresh, answer=REFRESHED),
+    Route("POST", "/api/auth/ws-token", auth.issue_ws_token),
     Route("GET", "/api/auth/me", auth.show_me),
     Route("PUT", "/api/auth/me", auth.change_me),
     Route("GET", "/api/dashboard/ai-workers", dashboard.show_fleet),
@@ -21,12 +40,12 @@ ROUTES = (
     Route("GET", "/api/vault", vault.list_photos),
     Route("DELETE", "/api/vault/all", vault.delete_all),  # before {id}, which would take it for one
     Route("DELETE", "/api/vault/{id}", vault.delete_one, faults=(404,)),
-    Route("POST", "/api/upload/files", upload.upload_files, 201, faults=(408, 413, 415)),
+    Route("POST", "/api/upload/files", upload.upload_files, 201, others={413: NO_FILES, 422: NO_FILES}, files=FIELD),
     Route("GET", "/api/upload/recents", upload.recents),
-    Route("GET", "/api/upload/ws/updates", updates.follow, 101, faults=(403, 426, 429), answer=SOCKET),
-    Route("GET", "/api/map", map.list_places),
-    Route("GET", "/api/map/stats", map.show_stats, answer=Answer(kind=map.StatsAnswer)),
+    Route("GET", "/api/upload/ws/updates", updates.follow, 101, (403, 426, 429), SOCKET, admit=updates.admit),
+    Route("GET", "/api/map", map.list_places, faults=(400,)),
+    Route("GET", "/api/map/stats", map.show_stats, faults=(400,), answer=STATS),
     Route("GET", "/api/map/{id}/logs", map.show_history, faults=(404,)),
-    Route("GET", "/api/media/{id}/image", files.show_image, faults=(304, 404), answer=IMAGE),
-    Route("GET", "/api/media/{id}/thumbnail", files.show_thumbnail, faults=(304, 404), answer=IMAGE),
+    Route("GET", "/api/media/{id}/image", files.show_image, faults=(404,), answer=IMAGE, others=UNCHANGED),
+    Route("GET", "/api/media/{id}/thumbnail", files.show_thumbnail, faults=(404,), answer=THUMBNAIL, others=UNCHANGED),
 )

@@ -6,7 +6,7 @@ from datetime import datetime
 import msgspec
 from aiohttp import web
 
-from hyperion.db import load_queries
+from hyperion.db import Record, load_queries
 from hyperion.web.keys import DB, SETTINGS, TOKENS
 from hyperion.web.problems import not_signed_in
 from hyperion.web.tokens import Claims
@@ -34,6 +34,11 @@ class Session:
     jti: str
     expires_at: datetime
 
+    @property
+    def claims(self) -> Claims:
+        """What the token says."""
+        return Claims(self.user.id, self.jti, self.expires_at)
+
 
 async def authenticate(request: web.Request, token: str | None = None) -> Session:
     """Return the session of `token`, or else of the one that the request carries. Raises Problem 401.
@@ -44,9 +49,22 @@ async def authenticate(request: web.Request, token: str | None = None) -> Sessio
     if claims is None:
         raise not_signed_in()
     row = await request.app[DB].fetch_row(SQL.session_user, claims.user_id, claims.jti)
-    if row is None:
-        raise not_signed_in()
-    return Session(User(**row), claims.jti, claims.expires_at)
+    return _session(row, claims)
+
+
+async def authenticate_socket(request: web.Request) -> Session:
+    """Return the session that may open a socket: of `?token=`, or else as `authenticate`. Raises Problem 401.
+
+    A ticket in the URL is used up here, in one statement, so that of all processes one takes it. When
+    the answer to that is lost the ticket is lost as well, and the client asks for another.
+    """
+    token = request.query.get("token")
+    ticket = request.app[TOKENS].verify_ticket(token) if token else None
+    if ticket is None:
+        return await authenticate(request, token)
+    session = ticket.session
+    row = await request.app[DB].fetch_row(SQL.use_ticket, ticket.jti, ticket.expires_at, session.user_id, session.jti)
+    return _session(row, session)
 
 
 def claimed(request: web.Request, token: str | None = None) -> Claims | None:
@@ -73,6 +91,12 @@ def clear_cookie(request: web.Request, response: web.Response) -> None:
     """Take the cookie back; a browser only lets go of it under the attributes it was set with."""
     dev = request.app[SETTINGS].dev
     response.del_cookie(COOKIE, path="/", httponly=True, secure=not dev, samesite="Lax" if dev else "None")
+
+
+def _session(row: Record | None, claims: Claims) -> Session:
+    if row is None:
+        raise not_signed_in()
+    return Session(User(**row), claims.jti, claims.expires_at)
 
 
 def _bearer(request: web.Request) -> str | None:

@@ -5,12 +5,13 @@ import time
 from typing import Literal
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from hyperion.db import load_queries, migrations
 from hyperion.errors import DatabaseUnavailable
 from hyperion.web.auth import Message
 from hyperion.web.keys import DB, LIFECYCLE
+from hyperion.web.problems import RETRY_AFTER_S
 from hyperion.web.route import json_response
 
 SQL = load_queries(__package__, "system.sql")
@@ -70,7 +71,7 @@ async def show_health(request: web.Request) -> web.Response:
         components=Components(api="up", database="up" if is_up else "down"),
         database_latency_ms=latency_ms,
     )
-    return json_response(health, status=200 if is_up else 503)
+    return _answer(health, is_good=is_up)
 
 
 async def show_alive(_request: web.Request) -> Alive:
@@ -88,7 +89,14 @@ async def show_ready(request: web.Request, query: ReadyQuery) -> web.Response:
     }
     is_ready = set(checks.values()) == {"ok"}
     readiness = Readiness("ready" if is_ready else "not ready", checks if "verbose" in request.query else None)
-    return json_response(readiness, status=200 if is_ready else 503)
+    return _answer(readiness, is_good=is_ready)
+
+
+def _answer(state: Health | Readiness, *, is_good: bool) -> web.Response:
+    response = json_response(state, status=200 if is_good else 503)
+    if not is_good:
+        response.headers[hdrs.RETRY_AFTER] = str(RETRY_AFTER_S)
+    return response
 
 
 async def _ping(request: web.Request) -> float | None:

@@ -1,8 +1,9 @@
-"""Access tokens: signed, short-lived, each with an id by which it can be revoked."""
+"""Access tokens and tickets for sockets: signed, short-lived, each with an id by which it can be revoked."""
 
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import jwt
 
@@ -10,6 +11,12 @@ from hyperion.web.clock import Clock
 
 ALGORITHM = "HS256"
 LIFE = timedelta(minutes=30)
+TICKET_LIFE = timedelta(seconds=60)
+TICKET_AUDIENCE = "ws"
+
+
+# What PyJWT and the conversion of times raise for what somebody else made up.
+_UNUSABLE = (jwt.InvalidTokenError, LookupError, ValueError, OverflowError, OSError, TypeError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -21,11 +28,19 @@ class Claims:
     expires_at: datetime
 
 
-class Tokens:
-    """Signs and verifies access tokens with one key, by one clock for all nodes.
+@dataclass(frozen=True)
+class Ticket:
+    """What a valid ticket says: its own id, when it ends, and what it was given for."""
 
-    A token with an audience, such as one that is good for a WebSocket alone, is not an access token
-    and is refused here.
+    jti: str
+    expires_at: datetime
+    session: Claims
+
+
+class Tokens:
+    """Signs and verifies with one key, by one clock for all nodes.
+
+    A ticket has an audience, which access tokens have not, so neither passes for the other.
     """
 
     def __init__(self, secret_key: str, clock: Clock | None = None) -> None:
@@ -41,12 +56,41 @@ class Tokens:
     def verify(self, token: str) -> Claims | None:
         """Return what the token says, or None unless it is whole, ours, an access token and not expired."""
         try:
-            # Without the times: they would be judged by this machine's clock.
-            options = {"require": ["sub", "jti", "iat", "exp"], "verify_exp": False, "verify_iat": False}
-            claims = jwt.decode(token, self._key, algorithms=[ALGORITHM], options=options)
-            expires_at = datetime.fromtimestamp(claims["exp"], UTC)
-        except (jwt.InvalidTokenError, ValueError, OverflowError, OSError, TypeError, RecursionError):
+            claims = _claims(self._decode(token, ["sub", "jti", "iat", "exp"]))
+        except _UNUSABLE:
             return None
-        if expires_at <= self._clock.now():
+        return None if claims.expires_at <= self._clock.now() else claims
+
+    def issue_ticket(self, session: Claims) -> str:
+        """Return a token that opens one WebSocket within 60 s, but never lets a session last longer."""
+        now = self._clock.now()
+        claims = {
+            "sub": session.user_id,
+            "jti": secrets.token_urlsafe(16),
+            "iat": now,
+            "exp": min(now + TICKET_LIFE, session.expires_at),
+            "aud": TICKET_AUDIENCE,
+            "session": {"sub": session.user_id, "jti": session.jti, "exp": int(session.expires_at.timestamp())},
+        }
+        return jwt.encode(claims, self._key, algorithm=ALGORITHM)
+
+    def verify_ticket(self, token: str) -> Ticket | None:
+        """Return what the ticket says, or None unless it is whole, ours, a ticket and not expired.
+
+        Whether it was used before, the database knows.
+        """
+        try:
+            claims = self._decode(token, ["jti", "iat", "exp", "aud", "session"], audience=TICKET_AUDIENCE)
+            ticket = Ticket(claims["jti"], datetime.fromtimestamp(claims["exp"], UTC), _claims(claims["session"]))
+        except _UNUSABLE:
             return None
-        return Claims(user_id=claims["sub"], jti=claims["jti"], expires_at=expires_at)
+        return None if ticket.expires_at <= self._clock.now() else ticket
+
+    def _decode(self, token: str, required: list[str], *, audience: str | None = None) -> dict[str, Any]:
+        # Without the times: PyJWT would judge them by this machine's clock.
+        options = {"require": required, "verify_exp": False, "verify_iat": False}
+        return jwt.decode(token, self._key, algorithms=[ALGORITHM], audience=audience, options=options)
+
+
+def _claims(said: dict[str, Any]) -> Claims:
+    return Claims(user_id=said["sub"], jti=said["jti"], expires_at=datetime.fromtimestamp(said["exp"], UTC))

@@ -14,8 +14,8 @@ from hyperion.web.keys import FEED, SESSION_WATCH
 from hyperion.web.live import LiveFeed, Reader
 from hyperion.web.outbox import Outbox
 from hyperion.web.problems import Problem
-from hyperion.web.reading import read_query
 from hyperion.web.revocation import Watched
+from hyperion.web.sessions import Session
 
 FRAME_LIMIT_BYTES = 64 << 10
 HEARTBEAT_S = 30.0
@@ -29,17 +29,21 @@ class Follow(msgspec.Struct, frozen=True):
     """Where to begin: after change number `since`, or with what happens from now on."""
 
     since: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
-    token: str | None = None
 
 
-async def follow(request: web.Request) -> web.StreamResponse:
-    """Send every change of the user's photos, from `since` on.
-
-    Everything that can be refused is refused before the upgrade.
-    """
+async def admit(request: web.Request) -> Session:
+    """Return the session that may open a socket. Raises Problem 403 for a foreign page, 401 without a session."""
     origins.require_allowed(request)
-    session = await sessions.authenticate(request, request.query.get("token"))
-    query = read_query(request, Follow)
+    return await sessions.authenticate_socket(request)
+
+
+async def follow(request: web.Request, session: Session, query: Follow) -> web.StreamResponse:
+    """Send every change of the user's photos, from `since` on, over a WebSocket.
+
+    Each frame is one JSON text. Everything that can be refused is refused before the upgrade; a plain
+    request gets 426. The socket is closed with 1001 when the process stops, 1008 when the session
+    ends, 1009 after a frame of more than 64 KiB, 1013 when the client reads too slowly.
+    """
     feed = request.app[FEED]
     with feed.place_for(session.user.id) as is_free:
         if not is_free:

@@ -21,7 +21,7 @@ from hyperion.web.ids import uuid7
 from hyperion.web.items import MediaItem, media_items
 from hyperion.web.keys import DB, PROBES, SETTINGS, STORE, UPLOAD_SPOOL, WAKEUP
 from hyperion.web.multipart import Received, receive_files
-from hyperion.web.problems import Problem
+from hyperion.web.problems import Problem, ProblemBody
 from hyperion.web.sessions import Session
 
 log = logs.get_logger()
@@ -47,6 +47,12 @@ class Uploaded(msgspec.Struct, frozen=True):
     message: str
     media_ids: list[UUID]
     rejected: list[Rejected]
+
+
+class NothingKept(ProblemBody, frozen=True):
+    """No file was kept; `rejected` says why of each, unless the request was refused as a whole."""
+
+    rejected: list[Rejected] = msgspec.field(default_factory=list)
 
 
 class Recents(msgspec.Struct, frozen=True):

@@ -408,7 +408,7 @@ async def test_a_photo_that_lost_its_task_gets_one(
 
 async def test_the_reaper_sweeps_what_is_over(db: Database, reaper: Reaper) -> None:
     await db.execute(
-        "INSERT INTO revoked_token VALUES ('old', now() - interval '1 s'), ('new', now() + interval '1 h')"
+        "INSERT INTO revoked_token VALUES ('old', now() - interval '6 min'), ('new', now() - interval '4 min')"
     )
     await db.execute("INSERT INTO login_failure (key, failed_at) VALUES ('a', now() - interval '2 days'), ('b', now())")
 

@@ -1,4 +1,7 @@
-"""A web application on a real database, served over real HTTP, and people who use it."""
+"""A web application on a real database, served over real HTTP, and people who use it.
+
+Every answer that a test gets is held against the OpenAPI document on its way.
+"""
 
 import asyncio
 import dataclasses
@@ -21,6 +24,7 @@ from hyperion.queue import Wakeup
 from hyperion.settings import Settings
 from hyperion.web.app import make_app
 from tests.photos import make_photo
+from tests.web.contract import hold_to_contract
 
 FRONTEND = "https://app.example"
 PASSWORD = "a long password"
@@ -152,7 +156,7 @@ async def _site(url: str, folder: Path, changes: dict[str, Any]) -> AsyncIterato
         wakeup = Wakeup(db)
         app = make_app(settings, db, wakeup, store, bcrypt_rounds=rounds)
         ringing = asyncio.create_task(wakeup.run())
-        async with TestClient(TestServer(app), cookie_jar=DummyCookieJar()) as client:
+        async with TestClient(TestServer(app), cookie_jar=DummyCookieJar(), middlewares=(hold_to_contract,)) as client:
             yield Site(client, app, db, wakeup, store, settings)
         ringing.cancel()
         with suppress(asyncio.CancelledError):

@@ -79,6 +79,7 @@ NONSENSE: list[tuple[str, dict[str, Any], int]] = [
     ("/api/map", {"min_confidence": "101"}, 422),
     ("/api/map", {"min_confidence": "nan"}, 422),
     ("/api/map", {"has_trash": "maybe"}, 422),
+    ("/api/map", {"has_trash": "null"}, 422),
     ("/api/map", BOX | {"min_lat": 20}, 400),
     ("/api/map/stats", {}, 422),
     ("/api/map/stats", BOX | {"resolution": 0}, 422),

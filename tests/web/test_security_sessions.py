@@ -13,6 +13,8 @@ from aiohttp import ClientResponse
 from tests.web.conftest import MakeSite, Person, Site
 
 SIGNED_IN = [
+    ("POST", "/api/auth/refresh"),
+    ("POST", "/api/auth/ws-token"),
     ("GET", "/api/auth/me"),
     ("PUT", "/api/auth/me"),
     ("GET", "/api/dashboard/ai-workers"),

@@ -79,18 +79,22 @@ async def test_the_vault_is_ordered_and_filtered_as_asked(site: Site, ada: Perso
 
 async def test_a_search_is_literal(ada: Person) -> None:
     """SECURITY 26."""
-    for name in ("100%.jpg", "a_b.jpg", "it's.jpg", "plain.jpg"):
+    for name in ("100%.jpg", "a_b.jpg", "it's.jpg", "null.jpg"):
         await ada.photo(name)
 
-    found = {text: [i["filename"] for i in (await listed(ada, search=text))["items"]] for text in ("%", "_", "'", "\\")}
+    found = {
+        text: [i["filename"] for i in (await listed(ada, search=text))["items"]]
+        for text in ("%", "_", "'", "\\", "null")
+    }
 
-    assert found == {"%": ["100%.jpg"], "_": ["a_b.jpg"], "'": ["it's.jpg"], "\\": []}
+    assert found == {"%": ["100%.jpg"], "_": ["a_b.jpg"], "'": ["it's.jpg"], "\\": [], "null": ["null.jpg"]}
 
 
 NONSENSE = [
     "order_by=evil",
     "direction=up",
     "status=ready",
+    "status=null",
     "page=0",
     "page=abc",
     "page=1.5",

@@ -1,0 +1,1 @@
+"""Fuzzing a running system by its OpenAPI document."""
