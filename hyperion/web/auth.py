@@ -4,6 +4,7 @@ from typing import Annotated
 
 import msgspec
 from aiohttp import web
+from aiohttp_session import get_session
 from msgspec import Meta
 
 from hyperion.db import load_queries
@@ -93,6 +94,7 @@ async def logout(request: web.Request) -> web.Response:
     if claims is not None:
         await request.app[DB].execute(SQL.revoke, claims.jti, claims.expires_at)
         request.app[WAKEUP].ring(REVOKED_CHANNEL, claims.jti)
+        (await get_session(request)).invalidate()
     response = json_response(Message("Logout successful"))
     sessions.clear_cookie(request, response)
     return response

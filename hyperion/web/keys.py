@@ -9,13 +9,16 @@ from hyperion.db import Database
 from hyperion.media.store import Store
 from hyperion.queue import Wakeup
 from hyperion.settings import Settings
+from hyperion.web.flusher import Flusher
 from hyperion.web.live import LiveFeed
 from hyperion.web.passwords import Passwords
+from hyperion.web.presence import Presence
 from hyperion.web.revocation import SessionWatch
 from hyperion.web.spool import Spool
 from hyperion.web.stats_cache import StatsCache
 from hyperion.web.throttle import Throttle
 from hyperion.web.tokens import Tokens
+from hyperion.web.traffic import Traffic
 
 
 @dataclass
@@ -41,3 +44,6 @@ UPLOAD_SPOOL = web.AppKey("upload_spool", Spool)
 IMAGE_SPOOL = web.AppKey("image_spool", Spool)
 STATS_CACHE = web.AppKey("stats_cache", StatsCache)
 LIFECYCLE = web.AppKey("lifecycle", Lifecycle)
+TRAFFIC = web.AppKey("traffic", Traffic)
+PRESENCE = web.AppKey("presence", Presence)
+FLUSHER = web.AppKey("flusher", Flusher)

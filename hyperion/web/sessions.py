@@ -5,6 +5,7 @@ from datetime import datetime
 
 import msgspec
 from aiohttp import web
+from aiohttp_session import get_session
 
 from hyperion.db import load_queries
 from hyperion.web.keys import DB, SETTINGS, TOKENS
@@ -15,6 +16,7 @@ SQL = load_queries(__package__, "auth.sql")
 
 COOKIE = "access_token"
 COOKIE_LIFE_S = 3600
+_CLAIMS = web.RequestKey("claims", Claims)
 
 
 class User(msgspec.Struct, frozen=True):
@@ -31,6 +33,7 @@ class Session:
     """A signed-in user and the token that says so."""
 
     user: User
+    id: str
     jti: str
     expires_at: datetime
 
@@ -38,7 +41,7 @@ class Session:
 async def authenticate(request: web.Request, token: str | None = None) -> Session:
     """Return the session of `token`, or else of the one that the request carries. Raises Problem 401.
 
-    One query tells that the token is not revoked and its user still exists.
+    One query tells that the token is not revoked and its user still exists. The session counts as seen.
     """
     claims = claimed(request, token)
     if claims is None:
@@ -46,13 +49,19 @@ async def authenticate(request: web.Request, token: str | None = None) -> Sessio
     row = await request.app[DB].fetch_row(SQL.session_user, claims.user_id, claims.jti)
     if row is None:
         raise not_signed_in()
-    return Session(User(**row), claims.jti, claims.expires_at)
+    await get_session(request)
+    return Session(User(**row), claims.session_id, claims.jti, claims.expires_at)
 
 
 def claimed(request: web.Request, token: str | None = None) -> Claims | None:
     """Return what the request's token says, as far as its signature and times tell; None without one."""
-    token = token or _bearer(request) or request.cookies.get(COOKIE)
-    return request.app[TOKENS].verify(token) if token else None
+    if token is None and _CLAIMS in request:
+        return request[_CLAIMS]
+    given = token or bearer(request) or request.cookies.get(COOKIE)
+    claims = request.app[TOKENS].verify(given) if given else None
+    if claims is not None:
+        request[_CLAIMS] = claims
+    return claims
 
 
 def set_cookie(request: web.Request, response: web.Response, token: str) -> None:
@@ -75,6 +84,7 @@ def clear_cookie(request: web.Request, response: web.Response) -> None:
     response.del_cookie(COOKIE, path="/", httponly=True, secure=not dev, samesite="Lax" if dev else "None")
 
 
-def _bearer(request: web.Request) -> str | None:
+def bearer(request: web.Request) -> str | None:
+    """Return the token of the request's Authorization header, if it has one."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None

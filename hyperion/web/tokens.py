@@ -12,10 +12,11 @@ LIFE = timedelta(minutes=30)
 
 @dataclass(frozen=True)
 class Claims:
-    """What a valid token says: whose it is, its own id, and when it ends."""
+    """What a valid token says: whose it is, its own id, the session that it carries on, and when it ends."""
 
     user_id: str
     jti: str
+    session_id: str
     expires_at: datetime
 
 
@@ -29,10 +30,11 @@ class Tokens:
     def __init__(self, secret_key: str) -> None:
         self._key = secret_key
 
-    def issue(self, user_id: str) -> str:
-        """Return a token that is good for 30 minutes."""
+    def issue(self, user_id: str, *, session_id: str | None = None) -> str:
+        """Return a token that is good for 30 minutes; without `session_id` it begins a session."""
         now = datetime.now(UTC)
-        claims = {"sub": user_id, "jti": secrets.token_urlsafe(16), "iat": now, "exp": now + LIFE}
+        jti = secrets.token_urlsafe(16)
+        claims = {"sub": user_id, "jti": jti, "sid": session_id or jti, "iat": now, "exp": now + LIFE}
         return jwt.encode(claims, self._key, algorithm=ALGORITHM)
 
     def verify(self, token: str) -> Claims | None:
@@ -44,4 +46,5 @@ class Tokens:
             expires_at = datetime.fromtimestamp(claims["exp"], UTC)
         except (jwt.InvalidTokenError, ValueError, OverflowError, OSError, TypeError, RecursionError):
             return None
-        return Claims(user_id=claims["sub"], jti=claims["jti"], expires_at=expires_at)
+        session_id = claims.get("sid", claims["jti"])  # older tokens have none
+        return Claims(user_id=claims["sub"], jti=claims["jti"], session_id=session_id, expires_at=expires_at)
