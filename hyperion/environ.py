@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 SECRET_KEY_MIN_BYTES = 32
+TOKEN_MIN_BYTES = 16
 
 
 def text(raw: str) -> str:
@@ -77,6 +78,13 @@ def secret(raw: str) -> str:
     """Take a key that is long enough."""
     if len(raw.encode()) < SECRET_KEY_MIN_BYTES:
         raise ValueError(f"must have at least {SECRET_KEY_MIN_BYTES} bytes")
+    return raw
+
+
+def token(raw: str) -> str:
+    """Take a bearer token that a header can carry and nobody guesses."""
+    if len(raw) < TOKEN_MIN_BYTES or not raw.isascii() or not raw.isprintable() or " " in raw:
+        raise ValueError(f"must be at least {TOKEN_MIN_BYTES} printable ASCII characters without spaces")
     return raw
 
 

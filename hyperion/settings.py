@@ -13,6 +13,7 @@ from hyperion import environ as read
 from hyperion.errors import BadConfiguration
 
 DEV_ORIGINS = ("http://localhost:5173", "http://127.0.0.1:5173")
+SECRETS = ("DATABASE_URL", "SECRET_KEY", "HYPERION_METRICS_TOKEN")
 ACTOR_KINDS = ("reaper", "metrics", "archiver", "worker", "web")
 
 
@@ -140,7 +141,25 @@ class Settings:
         "HYPERION_TASK_RETENTION_S", read.seconds(0, 1e8), 86400.0, "time that finished tasks are kept"
     )
     sample_s: float = _setting(
-        "HYPERION_SAMPLE_S", read.seconds(0.1, 3600), 10.0, "time between two samples of the machine"
+        "HYPERION_SAMPLE_S", read.seconds(0.1, 60), 10.0, "time between two samples of the machine"
+    )
+    keep_minutes_s: float = _setting(
+        "HYPERION_KEEP_MINUTES_S", read.seconds(90_000, 1e9), 172_800.0, "time the machine's history by minute is kept"
+    )
+    keep_hours_s: float = _setting(
+        "HYPERION_KEEP_HOURS_S", read.seconds(90_000, 1e9), 2_678_400.0, "time the machine's history by hour is kept"
+    )
+    keep_days_s: float = _setting(
+        "HYPERION_KEEP_DAYS_S", read.seconds(691_200, 1e9), 34_560_000.0, "time everything counted by day is kept"
+    )
+    metrics_token: str = field(
+        default="",
+        repr=False,
+        metadata={
+            "name": "HYPERION_METRICS_TOKEN",
+            "parse": read.token,
+            "doc": "bearer token that opens /metrics to other machines, at least 16 bytes",
+        },
     )
     trusted_hops: int = _setting(
         "HYPERION_TRUSTED_HOPS", read.whole(0, 10), 0, "proxies in front whose X-Forwarded-For entry is believed"
@@ -181,7 +200,7 @@ def load(environ: Mapping[str, str] | None = None, *, dev: bool = False) -> Sett
         try:
             values[setting.name] = setting.metadata["parse"](raw)
         except ValueError as fault:
-            shown = "" if name in ("SECRET_KEY", "DATABASE_URL") else f" (is {raw!r})"
+            shown = "" if name in SECRETS else f" (is {raw!r})"
             faults.append(f"{name} {_reason(fault)}{shown}")
     if not dev:
         faults += [

@@ -4,6 +4,7 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import time
 from typing import ClassVar
 
 from hyperion import logs
@@ -53,6 +54,7 @@ class Actor:
         self._task: tuple[int | None, str | None, float | None] = (None, None, None)
         self._mail = self.wakeup.bell(MAIL_CHANNEL)
         self._beat_now = asyncio.Event()
+        self._lag_s = 0.0
         self._work: asyncio.Task[None] | None = None
         self._stop_asked = False
 
@@ -62,6 +64,10 @@ class Actor:
 
     async def renew(self) -> None:
         """Renew what the actor holds; called three times within the term of a lease."""
+
+    def open_sockets(self) -> int:
+        """Return how many sockets of clients are open."""
+        return 0
 
     def mark_ready(self) -> None:
         """Tell the supervisor, by the next beat (at once), that the work has begun."""
@@ -182,17 +188,28 @@ class Actor:
                     log.warning("heartbeat.missed", reason=str(error))
                 missed = True
                 wait_s = backoff.next_s()
+            due_s = time.monotonic() + wait_s
             try:
                 async with asyncio.timeout(wait_s):
                     await self._beat_now.wait()
             except TimeoutError:
-                continue
+                self._lag_s = max(0.0, time.monotonic() - due_s)
 
     async def _beat(self) -> bool:
         """Beat once; tell whether there is mail. Raises LifeOver when another life has begun."""
         life = self.life
         row = await self.db.fetch_row(
-            SQL.beat, life.node, life.spec.name, life.boot, self._state, *self._task, life.label, timeout_s=5
+            SQL.beat,
+            life.node,
+            life.spec.name,
+            life.boot,
+            self._state,
+            *self._task,
+            life.label,
+            self._lag_s,
+            self.db.in_use,
+            self.open_sockets(),
+            timeout_s=5,
         )
         if row is None:
             raise LifeOver(life.boot)

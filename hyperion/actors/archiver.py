@@ -94,6 +94,7 @@ class Archiver(ClaimingActor):
             # Deleted while it was being stored: its erasure may have come too early.
             orphans = [item for media_id, item in items.items() if media_id not in existing]
             await tx.enqueue([photos.erase_task(item.path) for item in orphans])
+            await self.count(tx, done=len(settled))
 
         await self.write(write)
         log.info("photo.stored", count=len(items))
@@ -143,6 +144,7 @@ class Archiver(ClaimingActor):
 
         async def write(tx: PhotoTransaction) -> None:
             await queue.finish(tx.connection, leases)
+            await self.count(tx, done=len(leases))
 
         await self.write(write)
         log.info("photo.erased", count=len(leases))

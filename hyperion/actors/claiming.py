@@ -2,10 +2,11 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
-from hyperion import logs, queue
+from hyperion import histogram, logs, queue
 from hyperion.actors.actor import Actor
 from hyperion.actors.mailbox import SQL
 from hyperion.actors.specs import Life
@@ -38,6 +39,7 @@ class ClaimingActor(Actor):
         super().__init__(life, settings)
         self._bell = self.wakeup.bell(lane_channel(self.lane))
         self._claimer = Claimer(self.db, lane=self.lane, boot=life.boot, lease_s=settings.lease_s)
+        self._claimed_at_s = 0.0
 
     async def renew(self) -> None:
         """Renew the leases in hand."""
@@ -51,6 +53,7 @@ class ClaimingActor(Actor):
                 continue
             leases = await self.patiently(lambda: self._claimer.claim(limit))
             if leases:
+                self._claimed_at_s = time.monotonic()
                 return leases
             if await self._bell.wait(self._poll_s()):
                 await asyncio.sleep(self.place * STAGGER_S)
@@ -116,8 +119,12 @@ class ClaimingActor(Actor):
             self._claimer.forget(leases)
 
     async def count(self, tx: PhotoTransaction, *, done: int = 0, failed: int = 0) -> None:
-        """Count tasks in this actor's row of the day."""
-        await tx.connection.execute(SQL.count_outcome, self.life.label, done, failed)
+        """Count tasks that end now, and how long they took since they were claimed."""
+        took_s = time.monotonic() - self._claimed_at_s
+        buckets = histogram.counts(histogram.TASK_BOUNDS_S, took_s, done + failed)
+        await tx.connection.execute(
+            SQL.count_outcome, self.life.label, done, failed, self.lane, took_s * (done + failed), buckets
+        )
 
     def forget(self, leases: Sequence[Lease]) -> None:
         """Stop renewing leases that are settled."""

@@ -24,7 +24,10 @@ log = logs.get_logger()
 LEADER_KEY = "hyperion:reaper"
 FORGET_NODE_S = 3600.0
 KEEP_FAILURES_S = 86400.0
-KEEP_SAMPLES_S = 8 * 86400.0
+KEEP_SAMPLES_S = 7200.0
+KEEP_TRAFFIC_S = 900.0
+KEEP_BATCHES_S = 86400.0
+KEEP_SESSIONS_S = 86400.0
 KEEP_MAIL_S = 86400.0
 CLOCKS_APART_S = 300.0  # a token's end is told by the clock of the web process
 RETRY_S = 1.0
@@ -136,6 +139,17 @@ class Reaper(Actor):
             "tokens": affected(await self.db.execute(SQL.expire_tokens, CLOCKS_APART_S)),
             "failures": affected(await self.db.execute(SQL.expire_failures, KEEP_FAILURES_S)),
             "samples": affected(await self.db.execute(SQL.expire_samples, KEEP_SAMPLES_S)),
+            "history": await self._expire_history(),
+            "sessions": affected(await self.db.execute(SQL.expire_sessions, KEEP_SESSIONS_S)),
             "messages": affected(await self.db.execute(SQL.expire_mail, KEEP_MAIL_S)),
             "actors": affected(await self.db.execute(SQL.forget_silent_nodes, FORGET_NODE_S)),
         }
+
+    async def _expire_history(self) -> int:
+        """Delete what was measured and is older than it is kept; return how many rows of the machines'."""
+        await self.db.execute(SQL.expire_traffic, KEEP_TRAFFIC_S, KEEP_BATCHES_S)
+        await self.db.execute(SQL.expire_days, self.settings.keep_days_s)
+        expired = await self.db.execute(
+            SQL.expire_history, self.settings.keep_minutes_s, self.settings.keep_hours_s, self.settings.keep_days_s
+        )
+        return affected(expired)

@@ -11,6 +11,7 @@ from hyperion.actors.specs import Life
 from hyperion.media.store import LocalStore
 from hyperion.settings import Settings
 from hyperion.web.app import make_app, watch
+from hyperion.web.updates import OPEN_SOCKETS
 
 log = logs.get_logger()
 
@@ -26,6 +27,10 @@ class Web(Actor):
     def __init__(self, life: Life, settings: Settings) -> None:
         super().__init__(life, settings)
         self._app = make_app(settings, self.db, self.wakeup, LocalStore(settings.store_dir))
+
+    def open_sockets(self) -> int:
+        """Return how many clients follow their photos."""
+        return len(self._app[OPEN_SOCKETS])
 
     async def work(self) -> None:
         """Serve until drained or cancelled."""

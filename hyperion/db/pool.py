@@ -121,6 +121,11 @@ class Database:
         self._held: list[HeldConnection] = []
         self._opening = asyncio.Lock()
 
+    @property
+    def in_use(self) -> int:
+        """How many connections of the pool are borrowed at the moment."""
+        return self._pool.get_size() - self._pool.get_idle_size() if self._pool else 0
+
     async def __aenter__(self) -> "Database":
         return self
 

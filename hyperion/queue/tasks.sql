@@ -282,3 +282,16 @@ UNION ALL
 SELECT lane, 'leased', count(*) FROM task_lease GROUP BY lane
 UNION ALL
 SELECT lane, 'dead', count(*) FROM task_dead GROUP BY lane
+
+-- name: oldest
+-- $1 lanes. How long ago the first in each line was enqueued, in seconds; 0 for an empty lane.
+SELECT l.lane, COALESCE(extract(epoch FROM now() - t.created_at), 0)::float8 AS age_s
+FROM unnest($1::text[]) AS l (lane)
+LEFT JOIN LATERAL (
+    SELECT task_id
+    FROM task_ready
+    WHERE lane = l.lane
+    ORDER BY seq
+    LIMIT 1
+) AS first ON true
+LEFT JOIN task AS t ON t.id = first.task_id

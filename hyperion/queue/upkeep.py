@@ -89,7 +89,7 @@ async def is_alive(connection: Connection, *, item: UUID, lane: str) -> bool:
     return bool(await connection.fetchval(SQL.is_alive, item, lane))
 
 
-async def count_ready(db: Database, *, lane: str, at_most: int = 10_000) -> int:
+async def count_ready(db: Database, *, lane: str, at_most: int = 1_000_000) -> int:
     """Count the tasks that wait in `lane`, at most so many: a long line is not worth a long count."""
     return int(await db.fetch_value(SQL.count_ready, lane, at_most))
 
@@ -97,6 +97,11 @@ async def count_ready(db: Database, *, lane: str, at_most: int = 10_000) -> int:
 async def depths(db: Database) -> dict[tuple[str, str], int]:
     """Count all tasks by (lane, state); it reads whole tables and is not for a request's path."""
     return {(row["lane"], row["state"]): row["count"] for row in await db.fetch(SQL.depths)}
+
+
+async def oldest_s(db: Database, lanes: Sequence[str]) -> dict[str, float]:
+    """Tell for each lane how many seconds ago the first in its line was enqueued; 0 where nobody waits."""
+    return {row["lane"]: row["age_s"] for row in await db.fetch(SQL.oldest, lanes)}
 
 
 async def _rescue(

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import msgspec
 from aiohttp import web
+from aiohttp_session import session_middleware
 
 from hyperion.db import Database
 from hyperion.errors import DatabaseUnavailable
@@ -15,18 +16,22 @@ from hyperion.queue import Wakeup
 from hyperion.settings import Settings
 from hyperion.web import keys, passwords
 from hyperion.web.clock import Clock
+from hyperion.web.flusher import Flusher
 from hyperion.web.live import LiveFeed
-from hyperion.web.middlewares import complete_headers, explain, identify
+from hyperion.web.middlewares import complete_headers, counting, explain, identify
 from hyperion.web.openapi import make_document
 from hyperion.web.origins import guard_origin
 from hyperion.web.passwords import Passwords
+from hyperion.web.presence import Presence
 from hyperion.web.reading import JSON_LIMIT_BYTES
 from hyperion.web.revocation import REVOKED_CHANNEL, SessionWatch
 from hyperion.web.routes import ROUTES
+from hyperion.web.session_storage import PostgresStorage
 from hyperion.web.spool import Spool
 from hyperion.web.stats_cache import make_stats_cache
 from hyperion.web.throttle import Throttle
 from hyperion.web.tokens import Tokens
+from hyperion.web.traffic import Traffic
 from hyperion.web.updates import OPEN_SOCKETS, close_sockets
 
 MOST_UPLOADS = 20
@@ -42,7 +47,12 @@ def make_app(
 
     Call it before `wakeup.run` is started, as it asks for bells. `bcrypt_rounds` is for tests.
     """
-    app = web.Application(middlewares=[identify, explain, guard_origin], client_max_size=JSON_LIMIT_BYTES)
+    traffic, presence = Traffic(), Presence()
+    counted = counting(traffic, sockets={route.path for route in ROUTES if route.status == 101})
+    sessions = session_middleware(PostgresStorage(presence))
+    app = web.Application(
+        middlewares=[counted, identify, explain, guard_origin, sessions], client_max_size=JSON_LIMIT_BYTES
+    )
     app[keys.SETTINGS] = settings
     app[keys.DB] = db
     app[keys.WAKEUP] = wakeup
@@ -58,6 +68,9 @@ def make_app(
     app[keys.IMAGE_SPOOL] = Spool(settings.var_dir / "spool", limit=MOST_BLOB_READS)
     app[keys.STATS_CACHE] = make_stats_cache()
     app[keys.DOCUMENT] = msgspec.json.encode(make_document(ROUTES))
+    app[keys.TRAFFIC] = traffic
+    app[keys.PRESENCE] = presence
+    app[keys.FLUSHER] = Flusher(db, traffic, presence)
     app[keys.LIFECYCLE] = keys.Lifecycle()
     app[OPEN_SOCKETS] = set()
     for route in ROUTES:
@@ -95,6 +108,7 @@ async def _background(app: web.Application) -> AsyncIterator[None]:
     watchers.cancel()
     # What they failed of is for whoever waits in `watch`.
     await asyncio.gather(watchers, return_exceptions=True)
+    await app[keys.FLUSHER].finish()
     app[keys.PASSWORDS].close()
 
 
@@ -103,3 +117,4 @@ async def _run_watchers(app: web.Application) -> None:
         tasks.create_task(app[keys.CLOCK].run(app[keys.DB]))
         tasks.create_task(app[keys.FEED].run())
         tasks.create_task(app[keys.SESSION_WATCH].run())
+        tasks.create_task(app[keys.FLUSHER].run())

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import msgspec
 from aiohttp import web
+from aiohttp_session import get_session
 from msgspec import Meta
 
 from hyperion.db import load_queries
@@ -110,6 +111,7 @@ async def logout(request: web.Request) -> web.Response:
     claims = sessions.claimed(request)
     if claims is not None:
         await _end_session(request, claims)
+        (await get_session(request)).invalidate()
     response = json_response(Message("Logout successful"))
     sessions.clear_cookie(request, response)
     return response
@@ -123,7 +125,7 @@ async def refresh(request: web.Request, session: Session) -> web.Response:
     who gets a 401 after that signs in again. Open sockets live on under the new token.
     """
     tokens = request.app[TOKENS]
-    token = tokens.issue(session.user.id)
+    token = tokens.issue(session.user.id, session_id=session.id)
     fresh = tokens.verify(token)
     assert fresh is not None
     if not await request.app[DB].fetch_value(

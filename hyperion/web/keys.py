@@ -10,13 +10,16 @@ from hyperion.media.store import Store
 from hyperion.queue import Wakeup
 from hyperion.settings import Settings
 from hyperion.web.clock import Clock
+from hyperion.web.flusher import Flusher
 from hyperion.web.live import LiveFeed
 from hyperion.web.passwords import Passwords
+from hyperion.web.presence import Presence
 from hyperion.web.revocation import SessionWatch
 from hyperion.web.spool import Spool
 from hyperion.web.stats_cache import StatsCache
 from hyperion.web.throttle import Throttle
 from hyperion.web.tokens import Tokens
+from hyperion.web.traffic import Traffic
 
 
 @dataclass
@@ -44,3 +47,6 @@ IMAGE_SPOOL = web.AppKey("image_spool", Spool)
 STATS_CACHE = web.AppKey("stats_cache", StatsCache)
 DOCUMENT = web.AppKey("document", bytes)  # the OpenAPI document, encoded
 LIFECYCLE = web.AppKey("lifecycle", Lifecycle)
+TRAFFIC = web.AppKey("traffic", Traffic)
+PRESENCE = web.AppKey("presence", Presence)
+FLUSHER = web.AppKey("flusher", Flusher)

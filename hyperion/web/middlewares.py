@@ -2,16 +2,18 @@
 
 import re
 import time
+from collections.abc import Container
 
 import structlog
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 
 from hyperion import logs
 from hyperion.errors import HyperionError
 from hyperion.web import ids, origins, problems
 from hyperion.web.keys import SETTINGS
 from hyperion.web.problems import Problem
+from hyperion.web.traffic import Traffic
 
 log = logs.get_logger()
 
@@ -21,6 +23,8 @@ _QUIET = frozenset({"/livez", "/readyz", "/api/health"})
 _REQUEST_ID_KEY = web.RequestKey("request_id", str)
 _STARTED_KEY = web.RequestKey("response_started", bool)
 _YEAR_S = 31_536_000
+_GONE = 499  # what is logged and counted for a client that went away
+_OTHER_METHOD = "_OTHER"  # anybody can invent methods, and each would be a row
 
 SECURITY_HEADERS = {
     hdrs.X_CONTENT_TYPE_OPTIONS: "nosniff",
@@ -31,6 +35,32 @@ SECURITY_HEADERS = {
 }
 
 
+def counting(traffic: Traffic, *, sockets: Container[str]) -> Middleware:
+    """Return the middleware that counts and times every request.
+
+    Of the routes `sockets` only what is refused counts: a WebSocket has no answer to wait for.
+    """
+
+    @web.middleware
+    async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
+        began_s = time.monotonic()
+        status = _GONE
+        try:
+            response = await handler(request)
+            status = response.status
+        except web.HTTPException as error:
+            status = error.status
+            raise
+        finally:
+            route = _template(request)
+            if status not in (101, _GONE) or route not in sockets:
+                method = request.method if request.method in hdrs.METH_ALL else _OTHER_METHOD
+                traffic.count((route, method, status), began_s=began_s, ended_s=time.monotonic())
+        return response
+
+    return count
+
+
 @web.middleware
 async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request an id, bind it for the logs, and write one line when it is served."""
@@ -39,7 +69,7 @@ async def identify(request: web.Request, handler: Handler) -> web.StreamResponse
     request[_REQUEST_ID_KEY] = request_id
     started_s = time.perf_counter()
     with structlog.contextvars.bound_contextvars(request_id=request_id):
-        status = 499  # what is logged for a client that went away
+        status = _GONE
         try:
             response = await handler(request)
             status = response.status

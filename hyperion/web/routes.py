@@ -2,7 +2,21 @@
 
 from typing import Any
 
-from hyperion.web import auth, dashboard, docs, files, live, map, system, updates, upload, vault  # noqa: A004
+from hyperion.web import (
+    auth,
+    dashboard,
+    docs,
+    exposition,
+    files,
+    live,
+    map,  # noqa: A004
+    system,
+    system_health,
+    updates,
+    upload,
+    user_experience,
+    vault,
+)
 from hyperion.web.multipart import FIELD
 from hyperion.web.problems import CONTENT_TYPE
 from hyperion.web.route import Answer, Route
@@ -19,6 +33,7 @@ REFRESHED = Answer(kind=auth.Refreshed, headers=("Set-Cookie",))
 SIGNED_OUT = Answer(kind=auth.Message, headers=("Set-Cookie",))
 DOCUMENT = Answer(kind=dict[str, Any])
 PAGE = Answer(media_type="text/html")
+TEXT = Answer(media_type="text/plain")
 STATS = Answer(kind=map.StatsAnswer)
 
 ROUTES = (
@@ -28,6 +43,7 @@ ROUTES = (
     Route("GET", "/api/health", system.show_health, answer=HEALTH, others={503: HEALTH}),
     Route("GET", "/api/openapi.json", docs.show_document, answer=DOCUMENT, needs_database=False),
     Route("GET", "/api/docs", docs.show_page, answer=PAGE, needs_database=False),
+    Route("GET", "/metrics", exposition.show_metrics, faults=(404,), answer=TEXT),
     Route("POST", "/api/auth/signup", auth.signup, 201),
     Route("POST", "/api/auth/login", auth.login, faults=(401, 429), answer=SIGNED_IN),
     Route("POST", "/api/auth/logout", auth.logout, answer=SIGNED_OUT),
@@ -37,6 +53,8 @@ ROUTES = (
     Route("PUT", "/api/auth/me", auth.change_me),
     Route("GET", "/api/dashboard/ai-workers", dashboard.show_fleet),
     Route("POST", "/api/dashboard/ai-workers/dispatch", dashboard.dispatch, faults=(404, 409)),
+    Route("GET", "/api/dashboard/system-health", system_health.show_system_health),
+    Route("GET", "/api/dashboard/user-experience", user_experience.show_user_experience),
     Route("GET", "/api/vault", vault.list_photos),
     Route("DELETE", "/api/vault/all", vault.delete_all),  # before {id}, which would take it for one
     Route("DELETE", "/api/vault/{id}", vault.delete_one, faults=(404,)),

@@ -5,6 +5,7 @@ from datetime import datetime
 
 import msgspec
 from aiohttp import web
+from aiohttp_session import get_session
 
 from hyperion.db import Record, load_queries
 from hyperion.web.keys import DB, SETTINGS, TOKENS
@@ -15,6 +16,7 @@ SQL = load_queries(__package__, "auth.sql")
 
 COOKIE = "access_token"
 COOKIE_LIFE_S = 3600
+_CLAIMS = web.RequestKey("claims", Claims)
 
 
 class User(msgspec.Struct, frozen=True):
@@ -31,25 +33,28 @@ class Session:
     """A signed-in user and the token that says so."""
 
     user: User
+    id: str
     jti: str
     expires_at: datetime
 
     @property
     def claims(self) -> Claims:
         """What the token says."""
-        return Claims(self.user.id, self.jti, self.expires_at)
+        return Claims(user_id=self.user.id, jti=self.jti, session_id=self.id, expires_at=self.expires_at)
 
 
 async def authenticate(request: web.Request, token: str | None = None) -> Session:
     """Return the session of `token`, or else of the one that the request carries. Raises Problem 401.
 
-    One query tells that the token is not revoked and its user still exists.
+    One query tells that the token is not revoked and its user still exists. The session counts as seen.
     """
     claims = claimed(request, token)
     if claims is None:
         raise not_signed_in()
     row = await request.app[DB].fetch_row(SQL.session_user, claims.user_id, claims.jti)
-    return _session(row, claims)
+    found = _session(row, claims)
+    await get_session(request)
+    return found
 
 
 async def authenticate_socket(request: web.Request) -> Session:
@@ -64,13 +69,21 @@ async def authenticate_socket(request: web.Request) -> Session:
         return await authenticate(request, token)
     session = ticket.session
     row = await request.app[DB].fetch_row(SQL.use_ticket, ticket.jti, ticket.expires_at, session.user_id, session.jti)
-    return _session(row, session)
+    found = _session(row, session)
+    request[_CLAIMS] = session
+    await get_session(request)  # it counts as seen
+    return found
 
 
 def claimed(request: web.Request, token: str | None = None) -> Claims | None:
     """Return what the request's token says, as far as its signature and times tell; None without one."""
-    token = token or _bearer(request) or request.cookies.get(COOKIE)
-    return request.app[TOKENS].verify(token) if token else None
+    if token is None and _CLAIMS in request:
+        return request[_CLAIMS]
+    given = token or bearer(request) or request.cookies.get(COOKIE)
+    claims = request.app[TOKENS].verify(given) if given else None
+    if claims is not None:
+        request[_CLAIMS] = claims
+    return claims
 
 
 def set_cookie(request: web.Request, response: web.Response, token: str) -> None:
@@ -96,9 +109,10 @@ def clear_cookie(request: web.Request, response: web.Response) -> None:
 def _session(row: Record | None, claims: Claims) -> Session:
     if row is None:
         raise not_signed_in()
-    return Session(User(**row), claims.jti, claims.expires_at)
+    return Session(User(**row), claims.session_id, claims.jti, claims.expires_at)
 
 
-def _bearer(request: web.Request) -> str | None:
+def bearer(request: web.Request) -> str | None:
+    """Return the token of the request's Authorization header, if it has one."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None

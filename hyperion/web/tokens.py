@@ -21,10 +21,11 @@ _UNUSABLE = (jwt.InvalidTokenError, LookupError, ValueError, OverflowError, OSEr
 
 @dataclass(frozen=True)
 class Claims:
-    """What a valid token says: whose it is, its own id, and when it ends."""
+    """What a valid token says: whose it is, its own id, the session that it carries on, and when it ends."""
 
     user_id: str
     jti: str
+    session_id: str
     expires_at: datetime
 
 
@@ -47,10 +48,11 @@ class Tokens:
         self._key = secret_key
         self._clock = clock or Clock()
 
-    def issue(self, user_id: str) -> str:
-        """Return a token that is good for 30 minutes."""
+    def issue(self, user_id: str, *, session_id: str | None = None) -> str:
+        """Return a token that is good for 30 minutes; without `session_id` it begins a session."""
         now = self._clock.now()
-        claims = {"sub": user_id, "jti": secrets.token_urlsafe(16), "iat": now, "exp": now + LIFE}
+        jti = secrets.token_urlsafe(16)
+        claims = {"sub": user_id, "jti": jti, "sid": session_id or jti, "iat": now, "exp": now + LIFE}
         return jwt.encode(claims, self._key, algorithm=ALGORITHM)
 
     def verify(self, token: str) -> Claims | None:
@@ -70,7 +72,12 @@ class Tokens:
             "iat": now,
             "exp": min(now + TICKET_LIFE, session.expires_at),
             "aud": TICKET_AUDIENCE,
-            "session": {"sub": session.user_id, "jti": session.jti, "exp": int(session.expires_at.timestamp())},
+            "session": {
+                "sub": session.user_id,
+                "jti": session.jti,
+                "sid": session.session_id,
+                "exp": int(session.expires_at.timestamp()),
+            },
         }
         return jwt.encode(claims, self._key, algorithm=ALGORITHM)
 
@@ -93,4 +100,6 @@ class Tokens:
 
 
 def _claims(said: dict[str, Any]) -> Claims:
-    return Claims(user_id=said["sub"], jti=said["jti"], expires_at=datetime.fromtimestamp(said["exp"], UTC))
+    session_id = said.get("sid", said["jti"])  # older tokens have none
+    expires_at = datetime.fromtimestamp(said["exp"], UTC)
+    return Claims(user_id=said["sub"], jti=said["jti"], session_id=session_id, expires_at=expires_at)

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from hyperion.errors import DatabaseUnavailable
 from hyperion.web import origins, sessions
-from hyperion.web.keys import FEED, SESSION_WATCH
+from hyperion.web.keys import FEED, PRESENCE, SESSION_WATCH
 from hyperion.web.live import LiveFeed, Reader
 from hyperion.web.outbox import Outbox
 from hyperion.web.problems import Problem
@@ -62,12 +62,14 @@ async def follow(request: web.Request, session: Session, query: Follow) -> web.S
             session.jti, session.user.id, session.expires_at, lambda: outbox.close(WSCloseCode.POLICY_VIOLATION)
         )
         request.app[SESSION_WATCH].add(watched)
+        request.app[PRESENCE].connect(session.id, session.user.id)
         request.app[OPEN_SOCKETS].add(outbox)
         try:
             await _serve(request, socket, feed, reader)
         finally:
             feed.leave(reader)
             request.app[SESSION_WATCH].discard(watched)
+            request.app[PRESENCE].disconnect(session.id, session.user.id)
             request.app[OPEN_SOCKETS].discard(outbox)
     return socket
 

@@ -19,7 +19,7 @@ from hyperion.media.photos import NewPhoto
 from hyperion.media.transaction import photo_transaction
 from hyperion.web.ids import uuid7
 from hyperion.web.items import MediaItem, media_items
-from hyperion.web.keys import DB, PROBES, SETTINGS, STORE, UPLOAD_SPOOL, WAKEUP
+from hyperion.web.keys import DB, PROBES, SETTINGS, STORE, TRAFFIC, UPLOAD_SPOOL, WAKEUP
 from hyperion.web.multipart import Received, receive_files
 from hyperion.web.problems import Problem, ProblemBody
 from hyperion.web.sessions import Session
@@ -73,8 +73,10 @@ async def upload_files(request: web.Request, session: Session) -> Uploaded:
     async with request.app[UPLOAD_SPOOL].folder() as folder:
         checked, rejected = await _receive_all(request, session.user.id, folder)
         if not checked:
+            request.app[TRAFFIC].count_files(rejected=len(rejected))
             raise _nothing_usable(rejected)
         media_ids = await _keep_all(request, checked, rejected)
+    request.app[TRAFFIC].count_files(stored=len(media_ids), rejected=len(rejected))
     return Uploaded(f"{len(media_ids)} files uploaded successfully", media_ids, rejected)
 
 

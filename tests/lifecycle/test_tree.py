@@ -1,13 +1,16 @@
 """The running tree: messages to actors, restarts, several nodes, live updates everywhere."""
 
 import asyncio
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
 
+import aiohttp
 import psutil
+from prometheus_client.parser import text_string_to_metric_families
 
 from hyperion.actors import mailbox
 from hyperion.db import Database
@@ -17,6 +20,20 @@ from tests.until import until
 MakeTree = Callable[..., Tree]
 SignIn = Callable[[Tree], Awaitable[User]]
 WORKERS = {"Helios", "Eos", "Aethon", "Crius", "Iapetus", "Perses", "Phlegon", "Phoebe", "Theia", "Cronus"}
+REQUESTS = 'http_server_request_duration_seconds_count{http_request_method="GET",http_response_status_code="200"'
+
+
+async def scrape(tree: Tree) -> dict[str, float]:
+    """Map series as Prometheus writes them to their values."""
+    async with aiohttp.ClientSession() as http, http.get(tree.base + "/metrics") as answer:
+        assert answer.status == 200
+        families = text_string_to_metric_families(await answer.text())
+    return {_series(s.name, s.labels): s.value for family in families for s in family.samples}
+
+
+def _series(name: str, labels: dict[str, str]) -> str:
+    inner = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
+    return name + (f"{{{inner}}}" if inner else "")
 
 
 async def test_a_photo_goes_all_the_way_and_every_step_is_seen_live(make_tree: MakeTree, sign_in: SignIn) -> None:
@@ -283,3 +300,38 @@ async def test_the_command_line_shows_the_fleet(make_tree: MakeTree) -> None:
     )
 
     assert done.stdout.count(" worker ") == 4
+
+
+async def test_metrics_and_dashboards_of_every_node_tell_of_all_and_never_go_back(
+    make_tree: MakeTree, sign_in: SignIn
+) -> None:
+    here = await make_tree().start()
+    there = await make_tree(HYPERION_NODE="there", HYPERION_ACTORS="web,metrics").start()
+    user, other = await sign_in(here), await sign_in(there)
+    await user.until_ready(await user.upload(2))
+    await other.watch()
+    for _ in range(3):
+        await other.call("GET", "/api/auth/me")
+
+    async def complete() -> bool:
+        samples = [await scrape(tree) for tree in (here, there)]
+        return all(
+            found.get('hyperion_uploads_total{result="stored"}') == 2
+            and found.get(f'{REQUESTS},http_route="/api/auth/me"}}') == 3
+            and found["hyperion_ws_connections"] == 1
+            and sum(v for name, v in found.items() if name.startswith("hyperion_tasks_completed_total")) == 4
+            for found in samples
+        )
+
+    await until(complete, every_s=0.3)
+    healths = [await one.call("GET", "/api/dashboard/system-health") for one in (user, other)]
+    before = await scrape(here)
+    there.signal(signal.SIGKILL, there.processes()["web web@there"])
+    await until(lambda: len(there.events("web.listening")) == 2)
+    assert await there.stop() == 0
+    after = await scrape(here)
+
+    assert [health["source"] != "none" and health["uptime"] >= 0 for health in healths] == [True, True]
+    assert (await user.call("GET", "/api/dashboard/user-experience"))["active_now"] == 2
+    counters = {name: value for name, value in before.items() if re.search(r"_(total|count|sum|bucket)\b", name)}
+    assert [name for name, value in counters.items() if after.get(name, 0) < value] == []

@@ -1,0 +1,11 @@
+DROP TABLE user_day;
+DROP TABLE session_sight;
+DROP TABLE web_session;
+DROP TABLE upload_total;
+DROP TABLE request_slot;
+DROP TABLE request_total;
+DROP TABLE machine_history;
+ALTER TABLE machine_sample DROP COLUMN covered_s, DROP COLUMN source;
+DROP TABLE batch;
+DROP TABLE actor_total;
+ALTER TABLE actor DROP COLUMN open_sockets, DROP COLUMN pool_in_use, DROP COLUMN loop_lag_s;
