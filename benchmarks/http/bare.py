@@ -28,7 +28,7 @@ def make_app(url: str, secret_key: str) -> web.Application:
             raise web.HTTPUnauthorized
         return web.json_response(dict(row))
 
-    async def connect(app: web.Application):  # noqa: ANN202
+    async def connect(app: web.Application):
         async with asyncpg.create_pool(url, min_size=16, max_size=16) as pool:
             app[POOL] = pool
             yield
