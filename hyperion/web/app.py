@@ -11,6 +11,7 @@ from hyperion.media.transaction import LIVE_CHANNEL
 from hyperion.queue import Wakeup
 from hyperion.settings import Settings
 from hyperion.web import keys, passwords
+from hyperion.web.answers import ANSWERS, Answers
 from hyperion.web.live import LiveFeed
 from hyperion.web.middlewares import complete_headers, explain, identify
 from hyperion.web.origins import guard_origin
@@ -51,6 +52,7 @@ def make_app(
     app[keys.UPLOAD_SPOOL] = Spool(settings.var_dir / "spool", limit=MOST_UPLOADS)
     app[keys.IMAGE_SPOOL] = Spool(settings.var_dir / "spool", limit=MOST_BLOB_READS)
     app[keys.STATS_CACHE] = make_stats_cache()
+    app[ANSWERS] = Answers()
     app[keys.LIFECYCLE] = keys.Lifecycle()
     app[OPEN_SOCKETS] = set()
     for route in ROUTES:
