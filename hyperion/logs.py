@@ -1,9 +1,11 @@
 """Structured logs: one JSON object a line on stdout, from every process."""
 
+import json
 import logging
 import sys
 from typing import Any
 
+import msgspec
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
@@ -28,11 +30,13 @@ def configure(level: str = "info", *, console: bool | None = None) -> None:
     """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
+        structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     renderers: list[Processor] = (
-        [structlog.dev.ConsoleRenderer()] if console else [_TRACEBACKS, structlog.processors.JSONRenderer(default=str)]
+        [structlog.dev.ConsoleRenderer()]
+        if console
+        else [_TRACEBACKS, structlog.processors.JSONRenderer(serializer=_to_json)]
     )
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(
@@ -45,14 +49,11 @@ def configure(level: str = "info", *, console: bool | None = None) -> None:
     root.handlers[:] = [handler]
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Our own lines do not pass through the standard library, which would cost four times as much: there
+    # is a line for every request.
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[_drop_below_level, *shared, *renderers],
+        logger_factory=structlog.WriteLoggerFactory(sys.stdout),
         cache_logger_on_first_use=False,
     )
     set_level(level)
@@ -61,6 +62,20 @@ def configure(level: str = "info", *, console: bool | None = None) -> None:
 def set_level(level: str) -> None:
     """Change the least level that is logged: debug, info, warning or error."""
     logging.getLogger().setLevel(level.upper())
+
+
+def _drop_below_level(_logger: Any, method: str, event: EventDict) -> EventDict:
+    """End the way of a line that is not to be logged at the present level."""
+    if structlog.processors.NAME_TO_LEVEL[method] < logging.getLogger().level:
+        raise structlog.DropEvent
+    return event
+
+
+def _to_json(event: Any, **_options: object) -> str:
+    try:
+        return msgspec.json.encode(event, enc_hook=str).decode()
+    except (UnicodeEncodeError, OverflowError):  # half a surrogate pair, or a number beyond 64 bits
+        return json.dumps(event, default=str)
 
 
 def _name_foreign(_logger: Any, _method: str, event: EventDict) -> EventDict:

@@ -3,19 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import asyncpg
 
+from hyperion.db.connections import Connections
 from hyperion.errors import CommitUncertain, DatabaseUnavailable
 
 Record = asyncpg.Record
-if TYPE_CHECKING:
-    from asyncpg.pool import Pool, PoolConnectionProxy
-
-    Connection = asyncpg.Connection[Record] | PoolConnectionProxy[Record]
-else:
-    Connection = asyncpg.Connection
+Connection = asyncpg.Connection
 
 Isolation = Literal["read_committed", "repeatable_read"]
 
@@ -76,13 +72,6 @@ INDEX_PLANS = {
 }
 
 
-class _PooledConnection(asyncpg.Connection):
-    def get_reset_query(self) -> str:
-        # Session state is only ever kept on connections outside the pool; a reset would cost a
-        # round trip a query.
-        return ""
-
-
 class Database:
     """A small pool of connections that fills on demand and survives the database going away.
 
@@ -102,7 +91,6 @@ class Database:
         index_plans: bool = False,
     ) -> None:
         self._url = url
-        self._max_connections = max_connections
         self._connect_timeout_s = connect_timeout_s
         self._query_timeout_s = query_timeout_s
         self._server_settings = {
@@ -117,9 +105,13 @@ class Database:
         }
         if index_plans:
             self._server_settings |= INDEX_PLANS
-        self._pool: Pool[Record] | None = None
+        self._pool = Connections(self.connect, most=max_connections)
         self._held: list[HeldConnection] = []
-        self._opening = asyncio.Lock()
+
+    @property
+    def in_use(self) -> int:
+        """How many connections of the pool are borrowed at the moment."""
+        return self._pool.in_use
 
     @property
     def in_use(self) -> int:
@@ -136,13 +128,7 @@ class Database:
         """Close every connection; those in use get a second to come home. May be called twice."""
         for held in self._held:
             held.drop()
-        pool, self._pool = self._pool, None
-        if pool is None:
-            return
-        try:
-            await asyncio.wait_for(pool.close(), timeout=1)
-        except (TimeoutError, *_AWAY):
-            pool.terminate()
+        await self._pool.close()
 
     async def connect(self, *, durable: bool = True) -> Connection:
         """Open a connection outside the pool, for session state: LISTEN, advisory locks.
@@ -164,22 +150,20 @@ class Database:
     @asynccontextmanager
     async def connection(self, *, timeout_s: float | None = None) -> AsyncIterator[Connection]:
         """Borrow a connection. Driver errors inside the block are translated too."""
-        pool = self._pool or await self._open()
         try:
-            connection = await pool.acquire(timeout=timeout_s or self._connect_timeout_s * 2)
-        except (OSError, *_AWAY) as error:  # OSError here only: inside the block it may be a file's
+            connection = await self._pool.borrow(timeout_s=timeout_s or self._connect_timeout_s * 2)
+        except TimeoutError as error:
             raise _unreachable(error) from error
         try:
             with translated_errors():
                 yield connection
-        except asyncio.CancelledError:
-            # Not given back but dropped: waiting for the statement could take for ever, and would
-            # end in an error that hides the cancellation. What it did the server may still commit.
+        except (DatabaseUnavailable, asyncio.CancelledError):
+            # Not lent again but dropped: an answer may still be under way, and waiting for it could take
+            # for ever. What the statement did the server may still commit.
             connection.terminate()
             raise
         finally:
-            with suppress(*_AWAY):
-                await pool.release(connection)
+            self._pool.give_back(connection)
 
     @asynccontextmanager
     async def transaction(
@@ -233,21 +217,6 @@ class Database:
         """Run one statement; return its command tag, say `DELETE 3`."""
         async with self.connection(timeout_s=timeout_s) as connection:
             return str(await connection.execute(query, *args, timeout=timeout_s))
-
-    async def _open(self) -> "Pool[Record]":
-        async with self._opening:
-            if self._pool is None:
-                self._pool = await asyncpg.create_pool(
-                    self._url,
-                    min_size=0,
-                    max_size=self._max_connections,
-                    max_inactive_connection_lifetime=60,
-                    timeout=self._connect_timeout_s,
-                    command_timeout=self._query_timeout_s,
-                    connection_class=_PooledConnection,
-                    server_settings=self._server_settings,
-                )
-            return self._pool
 
 
 class HeldConnection:

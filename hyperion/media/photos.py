@@ -58,8 +58,11 @@ class Photo:
 async def create(tx: PhotoTransaction, photo: NewPhoto, parts: Iterable[bytes]) -> None:
     """Keep a new photo, PENDING, with its bytes and the task that stores them.
 
-    `parts` are the bytes in order, each of PART_BYTES but the last.
+    `parts` are the bytes in order, each of PART_BYTES but the last. They go first: from the photo's row on
+    the user's other photos wait for this commit.
     """
+    for number, part in enumerate(parts):
+        await tx.connection.execute(SQL.insert_part, photo.id, number, part)
     await tx.connection.execute(
         SQL.insert_media,
         photo.id,
@@ -71,8 +74,6 @@ async def create(tx: PhotoTransaction, photo: NewPhoto, parts: Iterable[bytes]) 
         photo.height,
         photo.store_path,
     )
-    for number, part in enumerate(parts):
-        await tx.connection.execute(SQL.insert_part, photo.id, number, part)
     await tx.enqueue([archive_task(photo.id)])
     await write_log(tx, [photo.id], Status.PENDING)
 

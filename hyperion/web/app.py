@@ -15,6 +15,7 @@ from hyperion.media.transaction import LIVE_CHANNEL
 from hyperion.queue import Wakeup
 from hyperion.settings import Settings
 from hyperion.web import keys, passwords
+from hyperion.web.answers import ANSWERS, Answers
 from hyperion.web.clock import Clock
 from hyperion.web.flusher import Flusher
 from hyperion.web.live import LiveFeed
@@ -71,6 +72,7 @@ def make_app(
     app[keys.TRAFFIC] = traffic
     app[keys.PRESENCE] = presence
     app[keys.FLUSHER] = Flusher(db, traffic, presence)
+    app[ANSWERS] = Answers()
     app[keys.LIFECYCLE] = keys.Lifecycle()
     app[OPEN_SOCKETS] = set()
     for route in ROUTES:

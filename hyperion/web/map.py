@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Annotated
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from hyperion.db import Database, Record, load_queries
 from hyperion.media.status import Status
 from hyperion.media.store import Store
 from hyperion.web import links
+from hyperion.web.answers import kept_while_unchanged
 from hyperion.web.keys import DB, STATS_CACHE, STORE
 from hyperion.web.kinds import Instant, Latitude, Longitude, Percent, Share
 from hyperion.web.problems import Problem, invalid, media_not_found
@@ -22,6 +24,7 @@ from hyperion.web.sessions import Session
 SQL = load_queries(__package__, "map.sql")
 
 MOST_ITEMS = 10_000
+COUNTED_DEGREES = Decimal("0.005")  # the size of the cells in which the database counts
 LEAST_RESOLUTION = 1e-6  # 11 cm: finer than any photo knows its place
 
 
@@ -124,6 +127,7 @@ class HistoryAnswer(msgspec.Struct, frozen=True):
     history: list[HistoryEntry]
 
 
+@kept_while_unchanged
 async def list_places(request: web.Request, session: Session, query: MapQuery) -> MapAnswer:
     """List the photos that have a place."""
     bounds = (query.min_lat, query.max_lat, query.min_lng, query.max_lng)
@@ -132,7 +136,8 @@ async def list_places(request: web.Request, session: Session, query: MapQuery) -
         raise invalid(f"/{missing}", "Give all four bounds or none.")
     _check_order(*bounds)
     db = request.app[DB]
-    rows = await db.fetch(SQL.photos, session.user.id, *bounds, query.has_trash, query.min_confidence, MOST_ITEMS)
+    chosen = (session.user.id, query.has_trash, query.min_confidence, MOST_ITEMS)
+    rows = await (db.fetch(SQL.photos, *chosen) if None in bounds else db.fetch(SQL.photos_in_box, *chosen, *bounds))
     found = await _detections(db, [row["id"] for row in rows])
     items = [_map_item(row, found[row["id"]], request.app[STORE]) for row in rows]
     return MapAnswer(rows[0]["total"] if rows else 0, items)
@@ -144,7 +149,8 @@ async def show_stats(request: web.Request, session: Session, query: StatsQuery) 
     cache = request.app[STATS_CACHE]
     key = (session.user.id, query)
     if (kept := cache.get(key)) is None:
-        rows = await request.app[DB].fetch(SQL.cells, session.user.id, *msgspec.structs.astuple(query))
+        cells = SQL.counted_cells if Decimal(repr(query.resolution)) % COUNTED_DEGREES == 0 else SQL.cells
+        rows = await request.app[DB].fetch(cells, session.user.id, *msgspec.structs.astuple(query))
         kept = msgspec.json.encode(StatsAnswer(len(rows), [Cell(**row) for row in rows]))
         cache[key] = kept
     return web.Response(body=kept, content_type="application/json")

@@ -68,13 +68,14 @@ async def identify(request: web.Request, handler: Handler) -> web.StreamResponse
     request_id = given if _WELL_FORMED_ID.fullmatch(given) else ids.request_id()
     request[_REQUEST_ID_KEY] = request_id
     started_s = time.perf_counter()
-    with structlog.contextvars.bound_contextvars(request_id=request_id):
-        status = _GONE
-        try:
-            response = await handler(request)
-            status = response.status
-        finally:
-            _log_served(request, status, (time.perf_counter() - started_s) * 1000)
+    bound = logs.bind(request_id=request_id)
+    status = _GONE
+    try:
+        response = await handler(request)
+        status = response.status
+    finally:
+        _log_served(request, status, (time.perf_counter() - started_s) * 1000)
+        structlog.contextvars.reset_contextvars(**bound)
     return response
 
 

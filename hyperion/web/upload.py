@@ -17,6 +17,7 @@ from hyperion.errors import CommitUncertain, DatabaseUnavailable, PhotoUnusable
 from hyperion.media import image, names, photos
 from hyperion.media.photos import NewPhoto
 from hyperion.media.transaction import photo_transaction
+from hyperion.web.answers import kept_while_unchanged
 from hyperion.web.ids import uuid7
 from hyperion.web.items import MediaItem, media_items
 from hyperion.web.keys import DB, PROBES, SETTINGS, STORE, TRAFFIC, UPLOAD_SPOOL, WAKEUP
@@ -80,10 +81,11 @@ async def upload_files(request: web.Request, session: Session) -> Uploaded:
     return Uploaded(f"{len(media_ids)} files uploaded successfully", media_ids, rejected)
 
 
+@kept_while_unchanged
 async def recents(request: web.Request, session: Session) -> Recents:
     """List the four newest photos."""
     db = request.app[DB]
-    rows = await db.fetch(SQL.page_created_desc, session.user.id, None, None, RECENT, 0)
+    rows = await db.fetch(SQL.page_newest, session.user.id, RECENT, 0)
     items = await media_items(db, request.app[STORE], [row["id"] for row in rows])
     return Recents(len(items), items)
 

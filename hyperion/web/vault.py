@@ -1,15 +1,17 @@
 """The vault: a user's photos, searched, sorted, paged and deleted."""
 
 from typing import Annotated, Literal
+from uuid import UUID
 
 import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from hyperion.db import load_queries
+from hyperion.db import Database, load_queries
 from hyperion.media import photos
 from hyperion.media.status import Status
 from hyperion.media.transaction import photo_transaction
+from hyperion.web.answers import kept_while_unchanged
 from hyperion.web.items import MediaItem, media_items
 from hyperion.web.keys import DB, STORE, WAKEUP
 from hyperion.web.problems import media_not_found
@@ -27,6 +29,11 @@ PAGES = {
     ("filename", "asc"): SQL.page_filename_asc,
     ("status", "desc"): SQL.page_status_desc,
     ("status", "asc"): SQL.page_status_asc,
+}
+# Those of all photos, which the index alone can tell.
+WHOLE_PAGES = {
+    ("created_at", "desc"): SQL.page_newest,
+    ("created_at", "asc"): SQL.page_oldest,
 }
 
 
@@ -64,20 +71,33 @@ class AllDeleted(msgspec.Struct, frozen=True):
     deleted_count: int
 
 
+@kept_while_unchanged
 async def list_photos(request: web.Request, session: Session, query: VaultQuery) -> VaultPage:
     """List one page of the user's photos."""
     db = request.app[DB]
-    chosen = (session.user.id, query.search, query.status)
-    total = await db.fetch_value(SQL.count, *chosen)
-    offset = (query.page - 1) * query.page_size
-    rows = await db.fetch(PAGES[query.order_by, query.direction], *chosen, query.page_size, offset)
+    total, media_ids = await _find_page(db, session.user.id, query)
     return VaultPage(
         total=total,
         page=query.page,
         page_size=query.page_size,
         total_pages=-(-total // query.page_size),
-        items=await media_items(db, request.app[STORE], [row["id"] for row in rows]),
+        items=await media_items(db, request.app[STORE], media_ids),
     )
+
+
+async def _find_page(db: Database, user_id: str, query: VaultQuery) -> tuple[int, list[UUID]]:
+    """Return how many photos there are and which are on the page."""
+    offset = (query.page - 1) * query.page_size
+    if query.search is None and query.status is None:
+        total = await db.fetch_value(SQL.count_all, user_id) or 0
+        if page := WHOLE_PAGES.get((query.order_by, query.direction)):
+            rows = await db.fetch(page, user_id, query.page_size, offset)
+            return total, [row["id"] for row in rows]
+    else:
+        total = await db.fetch_value(SQL.count, user_id, query.search, query.status)
+    page = PAGES[query.order_by, query.direction]
+    rows = await db.fetch(page, user_id, query.search, query.status, query.page_size, offset)
+    return total, [row["id"] for row in rows]
 
 
 async def delete_all(request: web.Request, session: Session) -> AllDeleted:

@@ -1,6 +1,36 @@
 -- The pages give ids alone: one short query for each order, so that the planner sees a plain one and
 -- the newest first, which is what is asked for most, comes from the index without a sort.
 
+-- name: page_newest
+-- $1 user id, $2 limit, $3 offset. All photos, so that the index alone tells.
+SELECT id
+FROM media
+WHERE user_id = $1
+ORDER BY created_at DESC, id DESC
+LIMIT $2
+OFFSET $3
+
+-- name: page_oldest
+-- $1 user id, $2 limit, $3 offset. All photos, so that the index alone tells.
+SELECT id
+FROM media
+WHERE user_id = $1
+ORDER BY created_at ASC, id ASC
+LIMIT $2
+OFFSET $3
+
+-- name: count_all
+-- $1 user id. No row before the first photo.
+SELECT photos
+FROM feed
+WHERE user_id = $1
+
+-- name: version
+-- $1 user id. A number that grows with every change of a photo; no row before the first.
+SELECT version
+FROM feed
+WHERE user_id = $1
+
 -- name: page_created_desc
 -- $1 user id, $2 text in the file name or null, $3 status or null, $4 limit, $5 offset
 SELECT id

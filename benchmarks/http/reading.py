@@ -1,0 +1,83 @@
+"""Reading: the profile beside a bare handler, the lists by sixteen clients, the statistics of a million points."""
+
+import http.client
+import statistics
+import time
+from urllib.parse import urlencode
+
+from benchmarks.http.load import load
+from benchmarks.http.report import Results
+from benchmarks.http.stage import Stage
+from tests import crowd
+
+CLIENTS = 16
+READER = "reader"
+SURVEYOR = "surveyor"
+COLD_ASKED = 5
+CACHED_ASKED = 100
+
+
+def prepare(stage: Stage, *, photos: int, points: int) -> None:
+    """Fill the database: a reader, a surveyor, a fleet."""
+    with stage.connect() as connection:
+        crowd.add_reader(connection, READER, photos=photos)
+        crowd.add_surveyor(connection, SURVEYOR, photos=points)
+        crowd.add_fleet(connection, waiting=1000)
+    stage.settle_down()
+
+
+def scenarios(photos: int) -> dict[str, list[str]]:
+    """Return the paths of each list, by name; each client asks for other windows than the one before."""
+    windows = [crowd.window(number) for number in range(photos // 500)]
+    return {
+        "vault_first": ["/api/vault"],
+        "vault_500th": [f"/api/vault?page={min(500, photos // 20)}"],
+        "recents": ["/api/upload/recents"],
+        "ai_workers": ["/api/dashboard/ai-workers"],
+        "map_500": [f"/api/map?{window.query}" for window in windows],
+    }
+
+
+def measure_profile(stage: Stage, results: Results, *, seconds: float) -> None:
+    """Ask both servers who one is, one after the other."""
+    token = stage.token(READER)
+    bare = load(stage.bare_port, ["/api/auth/me"], token, clients=CLIENTS, seconds=seconds)
+    ours = load(stage.port, ["/api/auth/me"], token, clients=CLIENTS, seconds=seconds)
+    results.add("bare", "me_rate", bare.per_second, "requests/s")
+    results.add("hyperion", "me_rate", ours.per_second, "requests/s")
+    results.add("hyperion", "me_share_of_bare", ours.per_second / bare.per_second, "")
+
+
+def measure_lists(stage: Stage, results: Results, *, photos: int, seconds: float) -> None:
+    """Have sixteen clients ask for one list after the other."""
+    token = stage.token(READER)
+    for name, paths in scenarios(photos).items():
+        served = load(stage.port, paths, token, clients=CLIENTS, seconds=seconds)
+        results.add("hyperion", f"{name}_rate", served.per_second, "requests/s")
+        results.add("hyperion", f"{name}_p99", served.p99_ms, "ms")
+
+
+def measure_stats(stage: Stage, results: Results) -> None:
+    """Ask one client's questions: each time another part of a million points, then one again and again."""
+    client = http.client.HTTPConnection("127.0.0.1", stage.port)
+    headers = {"Cookie": f"access_token={stage.token(SURVEYOR)}"}
+    area = crowd.SURVEYED
+    cold_ms = []
+    for _ in range(COLD_ASKED):
+        jitter = time.time() % 1 * 1e-4  # never the same question twice
+        bounds = vars(area) | {"min_lat": area.min_lat + jitter}
+        cold_ms.append(_ask_ms(client, bounds, headers))
+    cached_ms = [_ask_ms(client, bounds, headers) for _ in range(CACHED_ASKED)]
+    results.add("hyperion", "stats_1e6_cold", statistics.median(cold_ms), "ms")
+    results.add("hyperion", "stats_1e6_cold_max", max(cold_ms), "ms")
+    results.add("hyperion", "stats_1e6_cached", statistics.median(cached_ms), "ms")
+
+
+def _ask_ms(client: http.client.HTTPConnection, bounds: dict[str, float], headers: dict[str, str]) -> float:
+    began_s = time.perf_counter()
+    client.request("GET", f"/api/map/stats?{urlencode(bounds)}", headers=headers)
+    answer = client.getresponse()
+    body = answer.read()
+    if answer.status != 200 or len(body) < 1000:
+        raise RuntimeError(body.decode())
+    return (time.perf_counter() - began_s) * 1000

@@ -1,0 +1,17 @@
+DROP TRIGGER detection_removed ON detection;
+DROP TRIGGER detection_changed ON detection;
+DROP TRIGGER detection_added ON detection;
+DROP TRIGGER media_removed ON media;
+DROP TRIGGER media_changed ON media;
+DROP TRIGGER media_added ON media;
+DROP FUNCTION copy_labels;
+DROP FUNCTION count_media;
+DROP FUNCTION count_litter;
+DROP TYPE map_change;
+DROP TABLE map_label;
+DROP TABLE map_cell;
+DROP INDEX media_litter_idx;
+DROP FUNCTION map_cell_of;
+ALTER TABLE media DROP COLUMN labels;
+ALTER TABLE media_blob ALTER CONSTRAINT media_blob_media_id_fkey NOT DEFERRABLE;
+ALTER TABLE feed DROP COLUMN photos, DROP COLUMN version;
