@@ -17,7 +17,7 @@ from hyperion.media.detector import Finding, make_detector
 from hyperion.media.exif import Facts
 from hyperion.media.photos import Photo
 from hyperion.media.status import Status
-from hyperion.media.store import LocalStore, Store
+from hyperion.media.store import make_store
 from hyperion.media.transaction import ANALYSE_LANE, PhotoTransaction
 from hyperion.queue import Lease
 from hyperion.settings import Settings
@@ -34,7 +34,7 @@ class Worker(ClaimingActor):
         super().__init__(life, settings)
         self.pollers = settings.workers
         self.place = TITANS.index(life.spec.name) if life.spec.name in TITANS else 0
-        self._store: Store = LocalStore(settings.store_dir)
+        self._store = make_store(settings)
         self._detector = make_detector(settings.detector, processing_s=settings.processing_s)
         spool = settings.var_dir / "spool"
         spool.mkdir(parents=True, exist_ok=True)
@@ -44,9 +44,12 @@ class Worker(ClaimingActor):
     async def work(self) -> None:
         """Claim and handle tasks until drained or cancelled."""
         self.mark_ready()
-        while leases := await self.next_leases(1):
-            with structlog.contextvars.bound_contextvars(task_id=leases[0].task_id, media_id=str(leases[0].item)):
-                await self._handle(leases[0])
+        try:
+            while leases := await self.next_leases(1):
+                with structlog.contextvars.bound_contextvars(task_id=leases[0].task_id, media_id=str(leases[0].item)):
+                    await self._handle(leases[0])
+        finally:
+            await self._store.close()
 
     async def _handle(self, lease: Lease) -> None:
         """Work on one task; whatever happens, its lease is settled, handed back or lost."""

@@ -109,10 +109,10 @@ async def find(tx: PhotoTransaction, media_id: UUID) -> Photo:
     )
 
 
-async def find_path(db: Database, media_id: UUID) -> str | None:
-    """Return the photo's path in the store, None where the photo is gone."""
-    row = await db.fetch_row(SQL.find, media_id)
-    return str(row["store_path"]) if row else None
+async def find_paths(db: Database, media_ids: Sequence[UUID]) -> dict[UUID, tuple[str, int]]:
+    """Map photos that still exist to their path in the store and their size in bytes."""
+    rows = await db.fetch(SQL.find_paths, media_ids)
+    return {row["id"]: (row["store_path"], row["size_bytes"]) for row in rows}
 
 
 async def copy_blob(db: Database, media_id: UUID, target: Path) -> bool:

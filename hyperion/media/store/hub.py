@@ -116,7 +116,7 @@ class HubStore:
             timeouts = httpx2.Timeout(self._repository.timeout_s, connect=self._repository.connect_timeout_s)
             self._reader = httpx2.AsyncClient(follow_redirects=True, timeout=timeouts)
         # Where the Hub sends on to another host the token stays behind: the client sees to that.
-        headers = {"Authorization": f"Bearer {self._repository.token}"}
+        headers = {"Authorization": f"Bearer {self._repository.token}", "Accept-Encoding": "identity"}
         try:
             async with self._reader.stream("GET", self._url(path), headers=headers) as response:
                 _check(path, response.status_code, response.headers)

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hyperion import logs
 from hyperion.errors import StorePaused
@@ -20,6 +20,7 @@ log = logs.get_logger()
 
 BRANCH = "main"
 UPLOADS_AT_ONCE = 4
+_REPEATED = (408, 429)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,8 +160,8 @@ class HubClient:
                 except httpx2.TransportError as error:
                     raise HubUnreachable(f"{type(error).__name__}: {error} ({request.url.host})") from error
 
-        def raise_for_status(response: Any) -> None:
-            if response.status_code >= 400:
+        def raise_for_status(response: httpx2.Response) -> None:
+            if response.status_code in _REPEATED or response.status_code >= 500:
                 response.read()
                 hf_raise_for_status(response)
 

@@ -1,7 +1,7 @@
 """Two stores as one, while photos move from a folder of this machine to another store."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from hyperion.errors import PhotoMissing
@@ -35,14 +35,12 @@ class Layered:
     @asynccontextmanager
     async def local_copy(self, path: str) -> AsyncIterator[Path]:
         """Give the file behind where it still is there, else the front's; see Store."""
-        try:
-            copy = self.behind.local_copy(path)
-            file = await copy.__aenter__()
-        except PhotoMissing:
-            async with self._front.local_copy(path) as fetched:
-                yield fetched
-        else:
-            yield file
+        async with AsyncExitStack() as stack:
+            try:
+                copy = await stack.enter_async_context(self.behind.local_copy(path))
+            except PhotoMissing:
+                copy = await stack.enter_async_context(self._front.local_copy(path))
+            yield copy
 
     def public_url(self, path: str) -> str | None:
         """Return the front's URL; None while the photo is behind, where our own route serves it."""
