@@ -17,6 +17,7 @@ log = logs.get_logger()
 
 FIRST_PAUSE_S = 1.0
 LAST_PAUSE_S = 60.0
+LOOK_S = 1.0
 SHOWN_FROM_S = 1.0  # shorter waits are nobody's concern
 
 
@@ -67,12 +68,15 @@ class Pace:
     async def turn(self, *, draining: asyncio.Event | None = None) -> None:
         """Wait until the store may be written to, or `draining` is set."""
         await _sleep(self._paused_until_s - time.monotonic(), draining)
-        wait_s = self.bucket.wait_s(now_s=time.monotonic()) if self.bucket else 0.0
-        if self.bucket and wait_s > SHOWN_FROM_S and await self._patiently(self._has_work):
-            detail = f"the limit of {self.bucket.per_hour} commits an hour is reached"
-            log.info("store.paced", wait_s=round(wait_s, 1))
-            await self._show("throttled", detail, pause_s=wait_s)
-        await _sleep(wait_s, draining)
+        until_s = time.monotonic() + (self.bucket.wait_s(now_s=time.monotonic()) if self.bucket else 0.0)
+        is_told = False
+        while (wait_s := until_s - time.monotonic()) > 0 and not (draining and draining.is_set()):
+            if self.bucket and not is_told and wait_s > SHOWN_FROM_S and await self._patiently(self._has_work):
+                log.info("store.paced", wait_s=round(wait_s, 1))
+                detail = f"the limit of {self.bucket.per_hour} commits an hour is reached"
+                await self._show("throttled", detail, pause_s=wait_s)
+                is_told = True
+            await _sleep(wait_s if is_told else min(wait_s, LOOK_S), draining)
 
     async def begin(self) -> bool:
         """Spend a commit; return whether the one before may still be under way."""

@@ -87,6 +87,14 @@ def erase_task(store_path: str) -> NewTask:
     return NewTask(lane=ARCHIVE_LANE, kind="erase", payload={"path": store_path})
 
 
+def move_task(media_id: UUID) -> NewTask:
+    """Return the task that takes a stored photo from the local store to the one that is in use now.
+
+    The photo is not the task's item: what becomes of the task must not touch its status.
+    """
+    return NewTask(lane=ARCHIVE_LANE, kind="move", payload={"media_id": str(media_id)})
+
+
 def analyse_task(media_id: UUID) -> NewTask:
     """Return the task that looks at a stored photo."""
     return NewTask(lane=ANALYSE_LANE, kind="analyse", item=media_id)

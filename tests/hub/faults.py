@@ -35,7 +35,9 @@ LOST_AFTER = Fault(takes_place=True)
 BROKEN_BEFORE = Fault(status=502, body="<html>Bad gateway</html>")
 BROKEN_AFTER = Fault(status=504, body="<html>Gateway time-out</html>", takes_place=True)
 RETRY_AFTER = Fault(status=429, headers={"Retry-After": "2"})
-RATE_LIMIT = Fault(status=429, headers={"RateLimit": '"api";r=0;t=2', "RateLimit-Policy": '"fixed window";"api";q=500;w=300'})
+RATE_LIMIT = Fault(
+    status=429, headers={"RateLimit": '"api";r=0;t=2', "RateLimit-Policy": '"fixed window";"api";q=500;w=300'}
+)
 IN_WORDS = Fault(status=429, body='{"error": "You have been rate-limited. You can retry this action in 2 seconds."}')
 NOT_THE_HUB = Fault(status=200, body="<html>Welcome to the hotel</html>", headers={"Content-Type": "text/html"})
 

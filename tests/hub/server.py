@@ -139,7 +139,9 @@ class Hub:
         if repo_id in self.repositories:
             return web.json_response({"error": "exists", "url": f"{self.url}/datasets/{repo_id}"}, status=409)
         self.create(repo_id, is_private=asked.get("visibility") == "private" or asked.get("private") is True)
-        return web.json_response({"url": f"{self.url}/datasets/{repo_id}", "name": repo_id, "id": secrets.token_hex(12)})
+        return web.json_response(
+            {"url": f"{self.url}/datasets/{repo_id}", "name": repo_id, "id": secrets.token_hex(12)}
+        )
 
     async def _info(self, request: web.Request) -> web.Response:
         repository = self._repository_of(request)

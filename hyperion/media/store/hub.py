@@ -99,9 +99,7 @@ class HubStore:
             if paths
         )
         try:
-            self._client.commit(
-                puts, deletes, summary=summary, description=f"Batch {uuid4()}", is_doubtful=is_doubtful
-            )
+            self._client.commit(puts, deletes, summary=summary, description=f"Batch {uuid4()}", is_doubtful=is_doubtful)
         except Exception:
             self._client.forget_repository()  # it may have been deleted, or made public
             raise

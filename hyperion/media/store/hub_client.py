@@ -128,7 +128,11 @@ class HubClient:
 
     def _import(self) -> "HfApi":
         cache = str(self._repository.cache)
-        os.environ |= {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_VERBOSITY": "error"}
+        os.environ |= {
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+            "HF_HUB_VERBOSITY": "error",
+        }
         os.environ.setdefault("HF_HOME", cache)
         # Its own patience is ours to have: it would sleep where nobody sees it.
         os.environ.setdefault("HF_XET_CLIENT_RETRY_MAX_ATTEMPTS", "1")

@@ -35,7 +35,9 @@ async def load(db: Database, name: str) -> Known:
     return Known(row["state"], row["detail"], row["pause_s"] or 0.0, row["full_in_s"], row["in_doubt"])
 
 
-async def report(db: Database, name: str, state: str, detail: str | None = None, *, pause_s: float | None = None) -> None:
+async def report(
+    db: Database, name: str, state: str, detail: str | None = None, *, pause_s: float | None = None
+) -> None:
     """Let everybody see how the store is doing."""
     await db.execute(SQL.report, name, state, detail, pause_s)
 
