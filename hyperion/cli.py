@@ -14,7 +14,7 @@ from hyperion.db import Database, load_queries, migrations
 from hyperion.db.embedded import EmbeddedPostgres
 from hyperion.errors import BadConfiguration, DatabaseUnavailable, HyperionError
 from hyperion.media import photos, recovery
-from hyperion.media.store import LocalStore, state, store_name
+from hyperion.media.store import LocalStore, store_name
 from hyperion.queue import Wakeup
 from hyperion.settings import Settings, documented, load
 

@@ -2,14 +2,15 @@
 
 import asyncio
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
 from hyperion import logs, queue
 from hyperion.actors.batching import Step, collapse, cut, halves
-from hyperion.actors.claiming import HAND_BACK_LIMIT_S, ClaimingActor
+from hyperion.actors.claiming import FOR_EVER, HAND_BACK_LIMIT_S, ClaimingActor
 from hyperion.actors.pace import Pace, patience_of
 from hyperion.actors.specs import Life
 from hyperion.db.leader import while_leader
@@ -23,7 +24,6 @@ from hyperion.settings import Settings
 log = logs.get_logger()
 
 LEADER_KEY = "hyperion:store"
-FOR_EVER = 1_000_000
 SUSPICIOUS = 3  # so many photos refused one by one, and none taken: it is not the photos
 
 Leases = dict[int, Lease]
@@ -126,7 +126,7 @@ class Archiver(ClaimingActor):
             await self._commit(batch, open_leases)
         except StorePaused:
             raise
-        except Exception as error:  # noqa: BLE001  (whatever it is, it must not spoil the others)
+        except Exception as error:
             if isinstance(error, BatchRefused) and error.is_too_large:
                 self._pace.size.was_too_large()
             if len(batch) > 1:
@@ -143,33 +143,36 @@ class Archiver(ClaimingActor):
     async def _commit(self, batch: Sequence[Step], open_leases: Leases) -> None:
         """Do a batch in one commit and settle its tasks."""
         await self._pace.turn()
+        deletes = [step.path for step in batch if step.is_delete]
         async with AsyncExitStack() as stack:
             puts = await self._collect(batch, stack)
-            deletes = [step.path for step in batch if step.is_delete]
             stored = [step for _, step in puts]
+            settle = partial(self._settle_batch, batch, stored, open_leases)
             if puts or deletes:
-                is_doubtful = await self._pace.begin()
-                applying = asyncio.create_task(
-                    self._store.apply([item for item, _ in puts], deletes, is_doubtful=is_doubtful)
-                )
-                try:
-                    await asyncio.shield(applying)
-                except asyncio.CancelledError:
-                    if await self._ended_in_time(applying):
-                        with suppress(TimeoutError):
-                            async with asyncio.timeout(HAND_BACK_LIMIT_S):
-                                await self._settle_batch(batch, stored, open_leases)
-                    raise
-                except Exception as error:
-                    is_unclear = getattr(error, "is_unclear", not isinstance(error, FileNotFoundError))
-                    await self._pace.failed(in_doubt=is_doubtful or is_unclear)
-                    raise
-        await self._settle_batch(batch, stored, open_leases)
+                await self._apply([item for item, _ in puts], deletes, settle)
+        await settle()
         await self._pace.went_through()
         if stored:
             log.info("photo.stored", count=len(stored))
         if deletes:
             log.info("photo.erased", count=len(deletes))
+
+    async def _apply(self, puts: list[Item], deletes: list[str], settle: Callable[[], Awaitable[None]]) -> None:
+        """Have the store make a commit. When told to stop meanwhile, wait a little for its end and settle."""
+        is_doubtful = await self._pace.begin()
+        applying = asyncio.create_task(self._store.apply(puts, deletes, is_doubtful=is_doubtful))
+        try:
+            await asyncio.shield(applying)
+        except asyncio.CancelledError:
+            if await self._ended_in_time(applying):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(HAND_BACK_LIMIT_S):
+                        await settle()
+            raise
+        except Exception as error:
+            is_unclear = getattr(error, "is_unclear", not isinstance(error, FileNotFoundError))
+            await self._pace.failed(in_doubt=is_doubtful or is_unclear)
+            raise
 
     async def _ended_in_time(self, applying: asyncio.Task[None]) -> bool:
         """Wait for a commit under way, not for ever; tell whether it took place. Else nobody knows."""

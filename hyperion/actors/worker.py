@@ -9,9 +9,9 @@ from pathlib import Path
 import structlog
 
 from hyperion import logs, queue
-from hyperion.actors.claiming import ClaimingActor
+from hyperion.actors.claiming import FOR_EVER, ClaimingActor
 from hyperion.actors.specs import TITANS, Life
-from hyperion.errors import LeaseLost, PhotoGone, PhotoUnusable, StatusConflict
+from hyperion.errors import LeaseLost, PhotoGone, PhotoUnusable, StatusConflict, StoreUnavailable
 from hyperion.media import exif, image, photos
 from hyperion.media.detector import Finding, make_detector
 from hyperion.media.exif import Facts
@@ -65,6 +65,9 @@ class Worker(ClaimingActor):
                 await self._refuse(lease, reason=error.detail)
             except LeaseLost:
                 raise
+            except StoreUnavailable as error:  # its pause must not cost the photo its attempts
+                log.warning("task.postponed", reason=str(error))
+                await self.fail(lease, error=f"{type(error).__name__}: {error}", max_attempts=FOR_EVER)
             except TimeoutError:
                 await self.fail(lease, error=f"took longer than {self.settings.task_timeout_s:g} s")
             except Exception as error:

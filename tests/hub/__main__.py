@@ -12,6 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import click
+
 from tests.hub import faults
 from tests.hub.server import TOKEN, Hub, running
 
@@ -46,7 +48,7 @@ async def run(options: argparse.Namespace) -> int:
         async with running(Path(folder), commits_per_hour=options.commits_per_hour, commit_s=options.commit_s) as hub:
             if options.rage:
                 hub.faults.rage(options.seed, rate=options.rage, kinds=KINDS)
-            print(f"The Hub is on {hub.url}; the repository {REPO} is made with the first photo.", flush=True)
+            click.echo(f"The Hub is on {hub.url}; the repository {REPO} is made with the first photo.")
             telling = asyncio.create_task(tell(hub))
             code = await supervise(hub, is_private=not options.public)
             telling.cancel()
@@ -71,7 +73,7 @@ async def tell(hub: Hub) -> None:
         await asyncio.sleep(0.2)
         commits = hub.repositories[REPO].commits if REPO in hub.repositories else []
         for commit in commits[seen:]:
-            print(f"Hub: {commit.oid[:8]} {commit.summary} ({len(hub.repositories[REPO].files)} there now)", flush=True)
+            click.echo(f"Hub: {commit.oid[:8]} {commit.summary} ({len(hub.repositories[REPO].files)} there now)")
         seen = max(seen, len(commits))
 
 

@@ -81,6 +81,28 @@ async def test_a_worker_reads_back_from_the_hub_what_left_the_database(
     await worker.db.close()
 
 
+async def test_a_hub_that_is_away_costs_the_photos_that_a_worker_wants_no_attempt(
+    db: Database, wakeup: Wakeup, hub: Hub, settings: Boot
+) -> None:
+    await add_photo(db, wakeup, content=make_photo())
+    async with at_work(settings()):
+        await until(lambda: are_equal(db, hub))
+    await db.execute("DELETE FROM media_blob")
+    worker = Worker(life("worker"), settings(HYPERION_MAX_ATTEMPTS="1"))
+    hub.faults.order("resolve", faults.BROKEN_BEFORE)
+
+    await worker._handle((await worker.next_leases(1))[0])
+    shown = await statuses(db)
+    await db.execute("UPDATE task_scheduled SET run_at = now()")
+    await queue.promote_due(db)
+    await worker._handle((await worker.next_leases(1))[0])
+
+    assert shown == {"UPLOADED": 1}
+    assert await statuses(db) == {"READY": 1}
+    await worker._store.close()
+    await worker.db.close()
+
+
 async def test_a_deleted_photo_leaves_the_hub_with_the_next_commit(
     db: Database, wakeup: Wakeup, hub: Hub, settings: Boot
 ) -> None:
@@ -241,7 +263,7 @@ async def test_a_stopping_archiver_settles_the_commit_that_is_under_way(
     await add_photo(db, wakeup)
 
     async with at_work(settings()):
-        await until(lambda: hub._committing.locked())
+        await until(hub._committing.locked)
 
     assert await statuses(db) == {"UPLOADED": 1}
     assert await are_equal(db, hub)
@@ -254,7 +276,7 @@ async def test_a_commit_that_outlasts_the_archiver_is_unknown_and_not_repeated(
     hub.commit_s = 1.0
     await add_photo(db, wakeup)
     async with at_work(settings(HYPERION_HUB_STOP_S="0")):
-        await until(lambda: hub._committing.locked())
+        await until(hub._committing.locked)
 
     assert await statuses(db) == {"PENDING": 1}
     assert (await state.load(db, STORE)).in_doubt

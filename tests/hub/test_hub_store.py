@@ -72,8 +72,19 @@ async def test_a_token_that_may_not_write_is_refused(hub: Hub, hub_store: HubSto
     assert caught.value.state == "refused"
 
 
-@pytest.mark.parametrize("fault", [faults.RETRY_AFTER, faults.RATE_LIMIT, faults.IN_WORDS])
-@pytest.mark.parametrize("where", ["preupload", "lfs_batch", "lfs_put", "commit", "info"])
+@pytest.mark.parametrize(
+    ("where", "fault"),
+    [
+        ("info", faults.IN_WORDS),
+        ("preupload", faults.RETRY_AFTER),
+        ("preupload", faults.RATE_LIMIT),
+        ("lfs_batch", faults.RATE_LIMIT),
+        ("lfs_put", faults.RETRY_AFTER),
+        ("commit", faults.RETRY_AFTER),
+        ("commit", faults.RATE_LIMIT),
+        ("commit", faults.IN_WORDS),
+    ],
+)
 async def test_a_rate_limit_comes_out_at_once_with_the_time_to_wait(
     hub: Hub, lfs_store: HubStore, item: Item, where: Where, fault: Fault
 ) -> None:
@@ -105,8 +116,9 @@ async def test_after_any_broken_answer_another_attempt_leaves_one_commit(
     assert commits_of(hub) == 1
 
 
-@pytest.mark.parametrize("where", ["xet_token", "xorb", "shard"])
-@pytest.mark.parametrize("fault", [faults.LOST_BEFORE, Fault(status=503), Fault(status=429)])
+@pytest.mark.parametrize(
+    ("where", "fault"), [("xet_token", Fault(status=503)), ("xorb", Fault(status=429)), ("shard", faults.LOST_BEFORE)]
+)
 async def test_a_xet_store_that_fails_is_away_and_the_next_attempt_goes_through(
     hub: Hub, make_hub_store: MakeHub, item: Item, where: Where, fault: Fault
 ) -> None:

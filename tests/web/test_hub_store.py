@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from hyperion.media.store import HubStore, Item, make_hub, state
+from hyperion.media.store import HubStore, Item, make_hub
 from hyperion.settings import load
 from hyperion.web.keys import STORE
 from tests.hub.server import TOKEN, Hub, running

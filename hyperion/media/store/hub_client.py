@@ -52,8 +52,8 @@ class HubClient:
 
     def commit(
         self, puts: Sequence[Item], deletes: Sequence[str], *, summary: str, description: str, is_doubtful: bool
-    ) -> bool:
-        """Put and delete in one commit; False where nothing was left to do.
+    ) -> None:
+        """Put and delete in one commit, or in none where nothing is left to do.
 
         The operations are made anew for each attempt: only then does the library ask what is there
         already and leave it out. While an earlier attempt may still be under way (`is_doubtful`),
@@ -67,20 +67,17 @@ class HubClient:
             *(CommitOperationAdd(item.path, item.source) for item in puts),
             *(CommitOperationDelete(path, is_folder=False) for path in self._existing(api, deletes)),
         ]
-        if not operations:
-            return False
-        before = parent or ""
-        done = api.create_commit(
-            self._repository.id,
-            operations,
-            commit_message=summary,
-            commit_description=description,
-            repo_type="dataset",
-            revision=BRANCH,
-            parent_commit=parent,
-            num_threads=UPLOADS_AT_ONCE,
-        )
-        return done.oid != before
+        if operations:
+            api.create_commit(
+                self._repository.id,
+                operations,
+                commit_message=summary,
+                commit_description=description,
+                repo_type="dataset",
+                revision=BRANCH,
+                parent_commit=parent,
+                num_threads=UPLOADS_AT_ONCE,
+            )
 
     def forget_repository(self) -> None:
         """Let the next commit look after the repository again."""

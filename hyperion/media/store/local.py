@@ -36,7 +36,7 @@ class LocalStore:
         with self._faults_translated():
             self._root.mkdir(parents=True, exist_ok=True)
 
-    async def apply(self, puts: Sequence[Item], deletes: Sequence[str], *, is_doubtful: bool = False) -> None:  # noqa: ARG002
+    async def apply(self, puts: Sequence[Item], deletes: Sequence[str], *, is_doubtful: bool = False) -> None:
         """Store, then remove; see Store."""
         if puts:
             await self.put_many(puts)
