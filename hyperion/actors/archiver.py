@@ -228,6 +228,7 @@ class Archiver(ClaimingActor):
             # Deleted while it was being stored: its erasure may have come too early.
             orphans = [path for media_id, path in paths.items() if media_id not in existing]
             await tx.enqueue([photos.erase_task(path) for path in orphans])
+            await self.count(tx, done=len(ours))
             if self._pace.bucket:
                 await state.end_commit(tx.connection, self._store.name)
 

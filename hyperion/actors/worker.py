@@ -44,12 +44,9 @@ class Worker(ClaimingActor):
     async def work(self) -> None:
         """Claim and handle tasks until drained or cancelled."""
         self.mark_ready()
-        try:
-            while leases := await self.next_leases(1):
-                with structlog.contextvars.bound_contextvars(task_id=leases[0].task_id, media_id=str(leases[0].item)):
-                    await self._handle(leases[0])
-        finally:
-            await self._store.close()
+        while leases := await self.next_leases(1):
+            with structlog.contextvars.bound_contextvars(task_id=leases[0].task_id, media_id=str(leases[0].item)):
+                await self._handle(leases[0])
 
     async def _handle(self, lease: Lease) -> None:
         """Work on one task; whatever happens, its lease is settled, handed back or lost."""
