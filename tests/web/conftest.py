@@ -109,7 +109,7 @@ MakeSite = Callable[..., Awaitable[Site]]
 
 @pytest.fixture
 async def make_site(database_url: str, tmp_path: Path) -> AsyncIterator[MakeSite]:
-    """Start web processes on one database, with settings (and `bcrypt_rounds`, `store`) of their own; they end with the test."""
+    """Start web processes on one database, with settings, `bcrypt_rounds` or `store` of their own; they end here."""
     async with AsyncExitStack() as stack:
 
         async def make(**changes: Any) -> Site:
