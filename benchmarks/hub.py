@@ -1,6 +1,6 @@
 """Measure the archiver on a Hub: its memory and its speed with many large photos waiting.
 
-Usage: python -m benchmarks.hub [--photos N] [--mb SIZE]
+Usage: python -m benchmarks.hub [--photos N] [--mb SIZE] [--only xet|lfs]
 The Hub is the one of the tests, in a process of its own. Prints a table and writes benchmarks/results/hub.json.
 """
 
@@ -111,10 +111,9 @@ async def run(options: argparse.Namespace) -> None:
             url = postgres.ensure_database("bench")
             migrations.apply(url)
             hub = here.recv()
-            for xet in (True, False):
+            for name in (options.only,) if options.only else ("xet", "lfs"):
                 async with Database(url, name="bench", max_connections=2) as db:
                     await fill(db, options.photos, int(options.mb * PART_BYTES))
-                name = "xet" if xet else "lfs"
                 found[name] = await measure(
                     url, hub, Path(tempfile.mkdtemp(dir=folder)), photos=options.photos, xet=xet
                 )
@@ -132,6 +131,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench-hub", description=__doc__)
     parser.add_argument("--photos", type=int, default=250)
     parser.add_argument("--mb", type=float, default=8, help="size of each in MiB")
+    parser.add_argument("--only", choices=["xet", "lfs"], help="one way of sending only")
     logs.configure("warning")
     asyncio.run(run(parser.parse_args()))
 

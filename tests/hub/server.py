@@ -21,6 +21,7 @@ PATHS_INFO_MAX = 1000
 BODY_MAX_BYTES = 128 << 20
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Route = tuple[str, str, Where, Handler]
 
 
 class Hub:
@@ -73,7 +74,7 @@ class Hub:
 
     def _add_routes(self, app: web.Application) -> None:
         repo, dataset = "/api/datasets/{owner}/{name}", "/datasets/{owner}/{name}"
-        for method, path, where, handler in (
+        guarded: list[Route] = [
             ("POST", "/api/repos/create", "info", self._create),
             ("GET", repo, "info", self._info),
             ("GET", repo + "/revision/{revision}", "info", self._info),
@@ -84,10 +85,9 @@ class Hub:
             ("POST", dataset + ".git/info/lfs/objects/batch", "lfs_batch", self._lfs_batch),
             ("POST", dataset + ".git/info/lfs/verify", "lfs_batch", self._lfs_verify),
             ("GET", dataset + "/resolve/{revision}/{path:.+}", "resolve", self._resolve),
-        ):
-            app.router.add_route(method, path, self._guarded(where, handler))
+        ]
         cas = self._cas_path
-        for method, path, where, handler in (
+        signed: list[Route] = [
             ("PUT", "/lfs/{oid}", "lfs_put", self._lfs_put),
             ("GET", cas + "/v1/chunks/{prefix}/{hash}", "xorb", self._nothing),
             ("POST", cas + "/v1/xorb-grants/{prefix}/{hash}", "xorb", self._nothing),
@@ -95,7 +95,10 @@ class Hub:
             ("POST", cas + "/v1/shards", "shard", self._shard),
             ("POST", cas + "/v2/shards", "shard", self._shard),
             ("GET", "/cdn/{oid}", "resolve", self._cdn),
-        ):
+        ]
+        for method, path, where, handler in guarded:
+            app.router.add_route(method, path, self._guarded(where, handler))
+        for method, path, where, handler in signed:
             app.router.add_route(method, path, self._failing(where, handler))
 
     def _guarded(self, where: Where, handler: Handler) -> Handler:
