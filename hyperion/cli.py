@@ -101,7 +101,7 @@ def status(context: click.Context) -> None:
             click.echo(f"lane {lane}: {count} {state}")
         if not depths:
             click.echo("the queue is empty")
-        store = await state.show(db, store_name(settings))
+        store = await store_state.show(db, store_name(settings))
         until = f" until {store.resumes_at:%H:%M:%S %Z}" if store.resumes_at else ""
         click.echo(f"store {store_name(settings)}: {store.state}{until}{f' ({store.detail})' if store.detail else ''}")
 

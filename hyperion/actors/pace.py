@@ -35,7 +35,7 @@ class Pace:
         *,
         patience: Patience,
         patiently: Callable[[Callable[[], Coroutine[Any, Any, Any]]], Awaitable[Any]],
-        has_work: Callable[[], Awaitable[bool]],
+        has_work: Callable[[], Coroutine[Any, Any, bool]],
     ) -> None:
         limits = store.limits
         self.size = BatchSize(limits)

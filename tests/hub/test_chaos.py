@@ -34,23 +34,21 @@ ROUNDS = int(os.environ.get("ROUNDS", "5"))
 
 @pytest.fixture
 def tree(hub: Hub, database_url: str, tmp_path: Path) -> Iterator[Tree]:
-    tree = Tree(
-        database_url,
-        tmp_path,
-        **QUICK,
-        HF_TOKEN=TOKEN,
-        HF_REPO_ID=REPO,
-        HF_ENDPOINT=hub.url,
-        HYPERION_ACTORS="reaper,archiver",
-        HYPERION_ARCHIVE_BATCH="7",
-        HYPERION_HUB_COMMITS_PER_HOUR="36000",
-        HYPERION_HUB_BURST="50",
-        HYPERION_MAX_ATTEMPTS="3",
-        HYPERION_PARK_S="1",
-        HYPERION_POLL_S="0.1",
-        HYPERION_REAP_S="1",
-        HYPERION_RESCUE_S="0.5",
-    )
+    tree = Tree(database_url, tmp_path)
+    tree.environ |= QUICK | {
+        "HF_TOKEN": TOKEN,
+        "HF_REPO_ID": REPO,
+        "HF_ENDPOINT": hub.url,
+        "HYPERION_ACTORS": "reaper,archiver",
+        "HYPERION_ARCHIVE_BATCH": "7",
+        "HYPERION_HUB_COMMITS_PER_HOUR": "36000",
+        "HYPERION_HUB_BURST": "50",
+        "HYPERION_MAX_ATTEMPTS": "3",
+        "HYPERION_PARK_S": "1",
+        "HYPERION_POLL_S": "0.1",
+        "HYPERION_REAP_S": "1",
+        "HYPERION_RESCUE_S": "0.5",
+    }
     yield tree
     tree.close()
 

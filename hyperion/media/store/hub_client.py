@@ -63,7 +63,7 @@ class HubClient:
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete  # noqa: PLC0415
 
         parent = self._head(api) if is_doubtful else None
-        operations = [
+        operations: list[CommitOperationAdd | CommitOperationDelete] = [
             *(CommitOperationAdd(item.path, item.source) for item in puts),
             *(CommitOperationDelete(path, is_folder=False) for path in self._existing(api, deletes)),
         ]
@@ -152,7 +152,9 @@ class HubClient:
         as it is told to.
         """
         import httpx2  # noqa: PLC0415
-        from huggingface_hub.utils import hf_raise_for_status  # noqa: PLC0415
+        from huggingface_hub.utils import (  # type: ignore[attr-defined]  # noqa: PLC0415
+            hf_raise_for_status,
+        )
 
         class Transport(httpx2.HTTPTransport):
             def handle_request(self, request: httpx2.Request) -> httpx2.Response:
