@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
 
-.PHONY: run test chaos fuzz check format bench-queue bench-tree clean help
+.PHONY: run run-hub test chaos fuzz check format bench-queue bench-tree bench-http bench-hub clean help
 
 help:
 	@echo "make run     set up, start an embedded Postgres and the whole system (PORT=7860)"
+	@echo "make run-hub  the same with photos on a Hub of its own, of which ARGS='--rage 0.2' makes a bad one"
 	@echo "make test    set up and run the tests"
 	@echo "make chaos   kill, stop and cut off a tree for MINUTES=10 and check that nothing is lost (SEED= again)"
 	@echo "make fuzz    send a system what its OpenAPI document allows and what not, for MINUTES=5 (SEED= again)"
@@ -16,11 +17,15 @@ help:
 	@echo "make format  rewrite the code the way make check wants it"
 	@echo "make bench-queue  measure the queue beside others, about 15 minutes (ARGS='--rounds 1'; docs/benchmarks.md)"
 	@echo "make bench-tree   measure start, healing, memory and idleness of the tree, about 4 minutes"
+	@echo "make bench-hub    measure the archiver against a Hub of its own, about 2 minutes"
 	@echo "make clean   remove the virtual environment and caches; var/, the data, stays"
 
 run: $(READY)
 	@echo "Hyperion is up once it logs node.started with its URL; the README has a first photo. Ctrl-C stops it."
 	@exec $(BIN)/python supervisor.py --dev
+
+run-hub: $(READY)
+	@exec $(BIN)/python -m tests.hub $(ARGS)
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
@@ -47,6 +52,9 @@ bench-queue: $(BENCH_READY)
 
 bench-tree: $(READY)
 	@$(BIN)/python -m benchmarks.tree $(ARGS)
+
+bench-hub: $(READY)
+	@$(BIN)/python -m benchmarks.hub $(ARGS)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache benchmarks/node_modules

@@ -8,12 +8,13 @@ from typing import Any, TypeVar
 
 import click
 
-from hyperion import logs, queue
+from hyperion import logs, queue, store_move
 from hyperion.actors import mailbox
 from hyperion.db import Database, load_queries, migrations
 from hyperion.db.embedded import EmbeddedPostgres
 from hyperion.errors import BadConfiguration, DatabaseUnavailable, HyperionError
 from hyperion.media import photos, recovery
+from hyperion.media.store import LocalStore, store_name
 from hyperion.queue import Wakeup
 from hyperion.settings import Settings, documented, load
 
@@ -100,7 +101,11 @@ def status(context: click.Context) -> None:
             click.echo(f"lane {lane}: {count} {state}")
         if not depths:
             click.echo("the queue is empty")
+        store = await store_state.show(db, store_name(settings))
+        until = f" until {store.resumes_at:%H:%M:%S %Z}" if store.resumes_at else ""
+        click.echo(f"store {store_name(settings)}: {store.state}{until}{f' ({store.detail})' if store.detail else ''}")
 
+    settings = _settings(context.obj)
     _with_database(context, show)
 
 
@@ -178,6 +183,43 @@ def users(context: click.Context, email: str | None) -> None:
             return
         for row in await db.fetch(SQL.list_users):
             click.echo(f"{row['id']} {row['email']} {row['created_at']:%Y-%m-%d} {row['photos']} photos")
+
+    _with_database(context, act)
+
+
+@main.group()
+def store() -> None:
+    """Work on the store of photos."""
+
+
+@store.command(name="move")
+@click.option("--to", "target", type=click.Choice(["hub"]), required=True, help="Where the photos go.")
+@click.option(
+    "--at-once", type=click.IntRange(1, 10_000), default=500, show_default=True, help="How many wait in line."
+)
+@click.pass_context
+def store_move_command(context: click.Context, target: str, *, at_once: int) -> None:
+    """Take the photos of the local store to another. Can be interrupted, and called again to go on."""
+    settings = _settings(context.obj)
+    if not settings.hf_repo_id:
+        raise click.ClickException(
+            f"HF_TOKEN and HF_REPO_ID say where the {target} is; set them here and for the nodes"
+        )
+    if not settings.store_dir.is_dir():
+        raise click.ClickException(f"there is no local store in {settings.store_dir}")
+
+    async def act(db: Database) -> None:
+        wakeup = Wakeup(db)
+        waking = asyncio.create_task(wakeup.run())
+        with click.progressbar(length=1, label="moving", show_pos=True) as bar:
+
+            def show(done: int, total: int) -> None:
+                bar.length = max(total, 1)
+                bar.update(done - bar.pos)
+
+            moved = await store_move.move(db, wakeup, LocalStore(settings.store_dir), at_once=at_once, on_progress=show)
+        waking.cancel()
+        click.echo(f"{moved} photos moved" if moved else "nothing is left to move")
 
     _with_database(context, act)
 

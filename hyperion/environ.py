@@ -1,13 +1,21 @@
 """Values as they stand in the environment: parsers that raise ValueError with a sentence's end."""
 
 import math
+import re
 import socket
 from collections.abc import Callable
+from dataclasses import field
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 SECRET_KEY_MIN_BYTES = 32
 TOKEN_MIN_BYTES = 16
+
+
+def setting(name: str, parse: Callable[[str], Any], default: Any, doc: str) -> Any:
+    """Return a dataclass field that is read from the variable `name`."""
+    return field(default=default, metadata={"name": name, "parse": parse, "doc": doc})
 
 
 def text(raw: str) -> str:
@@ -37,6 +45,14 @@ def seconds(low: float, high: float) -> Callable[[str], float]:
         return number
 
     return parse
+
+
+def yes_or_no(raw: str) -> bool:
+    """Take `true` or `false`, and what people write for them."""
+    words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+    if raw.lower() not in words:
+        raise ValueError("must be true or false")
+    return words[raw.lower()]
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
@@ -72,6 +88,20 @@ def node_name(raw: str) -> str:
     if not raw or len(raw) > 63 or not all(c.isalnum() or c in "-_." for c in raw):
         raise ValueError("must be 1 to 63 letters, digits, '-', '_' or '.'")
     return raw
+
+
+def repository(raw: str) -> str:
+    """Take a repository of the Hub, as `owner/name`."""
+    if not re.fullmatch(r"[\w.-]{1,96}/[\w.-]{1,96}", raw, re.ASCII):
+        raise ValueError("must be owner/name")
+    return raw
+
+
+def http_url(raw: str) -> str:
+    """Take an address of a web server; a slash at its end goes."""
+    if urlsplit(raw).scheme not in ("http", "https") or not urlsplit(raw).netloc:
+        raise ValueError("must start with http:// or https://")
+    return raw.rstrip("/")
 
 
 def secret(raw: str) -> str:

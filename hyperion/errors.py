@@ -11,10 +11,13 @@ HyperionError
 ├── StatusConflict        a photo is in a state from which that step is not legal
 ├── PhotoUnusable         the bytes are no photo that can be kept; trying again is useless
 ├── PhotoMissing          the store has no photo under that path
+├── BatchRefused          the store does not take these changes as one; parts of them it may
 └── StoreUnavailable      the store cannot be reached now; trying again later may work
+    └── StorePaused       the store wants to be left alone for a while
 """
 
 from collections.abc import Sequence
+from typing import Literal
 from uuid import UUID
 
 
@@ -99,3 +102,34 @@ class PhotoMissing(HyperionError):
 
 class StoreUnavailable(HyperionError):
     """The photo store cannot be reached or written now."""
+
+
+class StorePaused(StoreUnavailable):
+    """The store throttles, refuses or is away, whatever it is given.
+
+    `wait_s` is what it asked for, None where it did not say. `is_unclear`: what was asked of it may
+    have taken place all the same.
+    """
+
+    def __init__(
+        self,
+        state: Literal["throttled", "refused", "away"],
+        detail: str,
+        *,
+        wait_s: float | None = None,
+        is_unclear: bool = False,
+    ) -> None:
+        super().__init__(detail)
+        self.state = state
+        self.detail = detail
+        self.wait_s = wait_s
+        self.is_unclear = is_unclear
+
+
+class BatchRefused(HyperionError):
+    """The store does not take these changes as one: too many or too much, or one of them spoils it."""
+
+    def __init__(self, detail: str, *, is_too_large: bool, is_unclear: bool = False) -> None:
+        super().__init__(detail)
+        self.is_too_large = is_too_large
+        self.is_unclear = is_unclear

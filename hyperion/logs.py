@@ -14,7 +14,7 @@ __all__ = ["bind", "configure", "get_logger", "set_level"]
 bind = structlog.contextvars.bind_contextvars
 # Without the values of local variables: they hold passwords and photos.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
-NOISY = ("asyncio", "aiohttp", "yoyo", "PIL")
+NOISY = ("asyncio", "aiohttp", "httpcore2", "httpx2", "huggingface_hub", "yoyo", "PIL")
 
 
 def get_logger() -> FilteringBoundLogger:

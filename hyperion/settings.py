@@ -4,25 +4,23 @@ import difflib
 import os
 import secrets
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from hyperion import environ as read
+from hyperion.environ import setting as _setting
 from hyperion.errors import BadConfiguration
+from hyperion.hub_settings import HubSettings
 
 DEV_ORIGINS = ("http://localhost:5173", "http://127.0.0.1:5173")
-SECRETS = ("DATABASE_URL", "SECRET_KEY", "HYPERION_METRICS_TOKEN")
+SECRETS = ("SECRET_KEY", "DATABASE_URL", "HF_TOKEN", "HYPERION_METRICS_TOKEN")
 ACTOR_KINDS = ("reaper", "metrics", "archiver", "worker", "web")
 
 
-def _setting(name: str, parse: Callable[[str], Any], default: Any, doc: str) -> Any:
-    return field(default=default, metadata={"name": name, "parse": parse, "doc": doc})
-
-
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(HubSettings):
     """The settings of one supervisor and its actors. Durations in seconds, sizes in bytes."""
 
     dev: bool = False
@@ -167,14 +165,18 @@ class Settings:
 
 
 def documented() -> list[tuple[str, str, str]]:
-    """List every setting as (environment name, default, meaning), in the order of the class."""
-    return [(f.metadata["name"], _shown(f), f.metadata["doc"]) for f in fields(Settings) if f.metadata]
+    """List every setting as (environment name, default, meaning), those of the Hub last."""
+    own = [f for f in fields(Settings) if f.metadata]
+    own.sort(key=lambda f: f.name in {hub.name for hub in fields(HubSettings)})
+    return [(f.metadata["name"], _shown(f), f.metadata["doc"]) for f in own]
 
 
 def _shown(setting: Field[Any]) -> str:
     default = setting.default
     if isinstance(default, tuple):
         return ",".join(default)
+    if isinstance(default, bool):
+        return str(default).lower()
     return "" if default == Path() else str(default)
 
 
@@ -208,6 +210,8 @@ def load(environ: Mapping[str, str] | None = None, *, dev: bool = False) -> Sett
             for name in ("DATABASE_URL", "SECRET_KEY")
             if not given.get(name, "").strip()
         ]
+    if values.get("hf_repo_id") and not values.get("hf_token"):
+        faults.append("HF_TOKEN is required with HF_REPO_ID")
     if faults:
         raise BadConfiguration(faults)
     return _completed(values)

@@ -1,18 +1,22 @@
 """The archiver: takes photos from the database into the store, and removes what was deleted."""
 
 import asyncio
-import tempfile
+import shutil
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 from uuid import UUID
 
 from hyperion import logs, queue
-from hyperion.actors.claiming import ClaimingActor
+from hyperion.actors.batching import Step, collapse, cut, halves
+from hyperion.actors.claiming import FOR_EVER, HAND_BACK_LIMIT_S, ClaimingActor
+from hyperion.actors.pace import Pace, patience_of
 from hyperion.actors.specs import Life
 from hyperion.db.leader import while_leader
-from hyperion.errors import LeaseLost, StoreUnavailable
+from hyperion.errors import BatchRefused, LeaseLost, PhotoMissing, StorePaused, StoreUnavailable
 from hyperion.media import photos
-from hyperion.media.store import Item, LocalStore
+from hyperion.media.store import Item, Layered, make_store, state
 from hyperion.media.transaction import ARCHIVE_LANE, PhotoTransaction
 from hyperion.queue import Lease
 from hyperion.settings import Settings
@@ -20,136 +24,272 @@ from hyperion.settings import Settings
 log = logs.get_logger()
 
 LEADER_KEY = "hyperion:store"
-FIRST_PAUSE_S = 1.0
-LAST_PAUSE_S = 60.0
-FOR_EVER = 1_000_000
+SUSPICIOUS = 3  # so many photos refused one by one, and none taken: it is not the photos
+
+Leases = dict[int, Lease]
 
 
 class Archiver(ClaimingActor):
     """The one committer of the store in the whole cluster; the others stand by.
 
-    Killed at any point it leaves a lease behind, and storing or removing again is harmless.
+    Killed at any point it leaves leases behind, and storing or removing again is harmless.
     """
 
     lane = ARCHIVE_LANE
 
     def __init__(self, life: Life, settings: Settings) -> None:
         super().__init__(life, settings)
-        self._store = LocalStore(settings.store_dir)
-        self._spool = settings.var_dir / "spool"
-        self._spool.mkdir(parents=True, exist_ok=True)
-        self._pause_s = FIRST_PAUSE_S
+        self._store = make_store(settings)
+        # One folder for all lives: whoever is killed leaves one batch at most.
+        self._spool = settings.var_dir / "spool" / f"{life.label}.batch"
+        self._has_taken = False
+        self._pace = Pace(
+            self.db, self._store, patience=patience_of(settings), patiently=self.patiently, has_work=self._has_work
+        )
 
     async def work(self) -> None:
         """Store and erase until drained or cancelled."""
         self.mark_ready()
-        await while_leader(self.db, LEADER_KEY, self._archive, until=self.draining)
+        try:
+            await while_leader(self.db, LEADER_KEY, self._archive, until=self.draining)
+        finally:
+            await self._store.close()
 
     async def _archive(self) -> None:
-        await self._store.sweep()
-        while leases := await self.next_leases(self.settings.archive_batch):
+        await self._pace.load()
+        try:
+            await self._store.sweep()
+        except StoreUnavailable as error:
+            await self._give_pause(error)
+        while leases := await self._gather():
+            await self._handle(leases)
+
+    async def _gather(self) -> list[Lease]:
+        """Lease what goes into the next commits: when the store may be written to, and after a moment
+        in which more may come. An empty list when draining.
+        """
+        await self._pace.turn(draining=self.draining)
+        leases = await self.next_leases(self._most())
+        if leases and len(leases) < self._most() and self._store.limits.linger_s:
             try:
-                await self._handle(leases)
-            except LeaseLost as error:
-                log.warning("lease.lost", task_id=error.task_id)
+                await asyncio.sleep(self._store.limits.linger_s)
+                missing = self._most() - len(leases)
+                leases += await self.patiently(lambda: self._claimer.claim(missing))
             except asyncio.CancelledError:
                 await self.hand_back(leases)
                 raise
-            except (StoreUnavailable, OSError) as error:  # OSError: the spool's disk
-                await self.hand_back(leases)
-                log.error("store.unavailable", reason=str(error), retry_s=self._pause_s)
-                await asyncio.sleep(self._pause_s)
-                self._pause_s = min(self._pause_s * 2, LAST_PAUSE_S)
-            else:
-                self._pause_s = FIRST_PAUSE_S
-            finally:
-                self.forget(leases)
-                self.show_task(None)
+        return leases
 
     async def _handle(self, leases: list[Lease]) -> None:
-        """Store the batch's photos, then erase: what is both was stored first."""
+        """Settle every lease, or hand it back."""
         self.show_task(leases[0].task_id, "ARCHIVING")
-        arriving = [lease for lease in leases if lease.kind == "archive"]
-        leaving = [lease for lease in leases if lease.kind == "erase"]
-        if arriving:
-            await self._put(arriving)
-        if leaving:
-            await self._erase(leaving)
-
-    async def _put(self, leases: list[Lease]) -> None:
-        with tempfile.TemporaryDirectory(dir=self._spool, prefix="archive-") as folder:
-            items = await self._collect(leases, Path(folder))
-            spoilt = await self._put_items(items)
-        if spoilt and len(spoilt) == len(items) and all(map(_is_stores_fault, spoilt.values())):
-            raise next(iter(spoilt.values()))
-        for lease in leases:
-            if lease.item in spoilt:
-                await self._fail_to_store(lease, spoilt[lease.item])
-                del items[lease.item]
-        settled = [lease for lease in leases if lease.item not in spoilt]
-
-        async def write(tx: PhotoTransaction) -> None:
-            await queue.finish(tx.connection, settled)
-            existing = await photos.store_done(tx, list(items))
-            # Deleted while it was being stored: its erasure may have come too early.
-            orphans = [item for media_id, item in items.items() if media_id not in existing]
-            await tx.enqueue([photos.erase_task(item.path) for item in orphans])
-            await self.count(tx, done=len(settled))
-
-        await self.write(write)
-        log.info("photo.stored", count=len(items))
-
-    async def _put_items(self, items: dict[UUID, Item]) -> dict[UUID, Exception]:
-        """Store the items, in one go if possible, else one by one; return those that failed."""
+        open_leases = {lease.task_id: lease for lease in leases}
         try:
-            await self._store.put_many(list(items.values()))
-        except Exception as error:  # noqa: BLE001  (whatever it is, it must not spoil the others)
-            if len(items) == 1:
-                return dict.fromkeys(items, error)
-            log.warning("store.batch_failed", photos=len(items), reason=f"{type(error).__name__}: {error}")
-            spoilt: dict[UUID, Exception] = {}
-            for media_id, item in items.items():
-                spoilt |= await self._put_items({media_id: item})
-            return spoilt
-        return {}
+            for batch in await self._plan(leases, open_leases):
+                await self._carry_out(batch, open_leases)
+        except asyncio.CancelledError:
+            await self.hand_back(list(open_leases.values()))
+            raise
+        except (StoreUnavailable, OSError) as error:  # OSError: the spool's disk
+            await self.hand_back(list(open_leases.values()))
+            await self._give_pause(error)
+        finally:
+            self.forget(leases)
+            self.show_task(None)
 
-    async def _fail_to_store(self, lease: Lease, error: Exception) -> None:
-        """Try one photo again later: for ever where the store refuses it, else as often as any task."""
-        log.error("store.put_failed", media_id=str(lease.item), reason=f"{type(error).__name__}: {error}")
-        attempts = FOR_EVER if _is_stores_fault(error) else None
-        await self.fail(lease, error=f"{type(error).__name__}: {error}", max_attempts=attempts)
+    async def _plan(self, leases: list[Lease], open_leases: Leases) -> list[list[Step]]:
+        """Say what is to be done, in batches; tasks about photos that are gone by now are finished."""
+        asked = [_media_id(lease) for lease in leases]
+        found = await self.patiently(lambda: photos.find_paths(self.db, [each for each in asked if each]))
+        steps = [step for lease in leases if (step := _step_of(lease, found)) is not None]
+        planned = {lease.task_id for step in steps for lease in step.leases}
+        await self._settle([lease for lease in leases if lease.task_id not in planned], [], open_leases)
+        size = self._pace.size
+        size_bytes = size.size_bytes(is_scarce=self._pace.is_scarce)
+        return cut(collapse(steps), files=self._most(), size_bytes=size_bytes)
 
-    async def _collect(self, leases: list[Lease], folder: Path) -> dict[UUID, Item]:
-        """Copy the batch's bytes to files; photos that are deleted by now are left out."""
-        items: dict[UUID, Item] = {}
-        for number, lease in enumerate(leases):
-            assert lease.item is not None
-            source = folder / str(number)
-            path = await self.patiently(partial(photos.find_path, self.db, lease.item))
-            has_bytes = await self.patiently(partial(photos.copy_blob, self.db, lease.item, source))
-            if path and has_bytes:
-                items[lease.item] = Item(path, source)
-        return items
+    async def _carry_out(self, batch: Sequence[Step], open_leases: Leases) -> None:
+        """Do a batch. What cannot be done for its own fault is tried again later, each by itself."""
+        self._has_taken = False
+        spoilt: list[tuple[Step, Exception]] = []
+        await self._commit_or_split(batch, open_leases, spoilt)
+        if len(spoilt) == len(batch) and all(_is_stores_fault(error) for _, error in spoilt):
+            raise spoilt[0][1]
+        for step, error in spoilt:
+            await self._fail(step, error, open_leases)
 
-    async def _erase(self, leases: list[Lease]) -> None:
+    async def _commit_or_split(
+        self, batch: Sequence[Step], open_leases: Leases, spoilt: list[tuple[Step, Exception]]
+    ) -> None:
+        """Do a batch in one commit if the store takes it so, else in smaller and smaller ones."""
         try:
-            await self._store.delete_many([lease.payload["path"] for lease in leases])
-        except (StoreUnavailable, OSError):
+            await self._commit(batch, open_leases)
+        except StorePaused:
             raise
         except Exception as error:
-            log.exception("store.erase_failed", files=len(leases))
-            for lease in leases:  # a deleted photo's file is gone for, however long it takes
-                await self.fail(lease, error=f"{type(error).__name__}: {error}", max_attempts=FOR_EVER)
+            if isinstance(error, BatchRefused) and error.is_too_large:
+                self._pace.size.was_too_large()
+            if len(batch) > 1:
+                log.warning("store.batch_failed", photos=len(batch), reason=_reason(error))
+                for half in halves(batch):
+                    await self._commit_or_split(half, open_leases, spoilt)
+                return
+            spoilt.append((batch[0], error))
+            if isinstance(error, BatchRefused) and len(spoilt) >= SUSPICIOUS and not self._has_taken:
+                raise StorePaused("away", f"the store takes nothing: {error}") from error
+        else:
+            self._has_taken = True
+
+    async def _commit(self, batch: Sequence[Step], open_leases: Leases) -> None:
+        """Do a batch in one commit and settle its tasks."""
+        await self._pace.turn()
+        deletes = [step.path for step in batch if step.is_delete]
+        async with AsyncExitStack() as stack:
+            puts = await self._collect(batch, stack)
+            stored = [step for _, step in puts]
+            settle = partial(self._settle_batch, batch, stored, open_leases)
+            if puts or deletes:
+                await self._apply([item for item, _ in puts], deletes, settle)
+        await settle()
+        await self._pace.went_through()
+        if stored:
+            log.info("photo.stored", count=len(stored))
+        if deletes:
+            log.info("photo.erased", count=len(deletes))
+
+    async def _apply(self, puts: list[Item], deletes: list[str], settle: Callable[[], Awaitable[None]]) -> None:
+        """Have the store make a commit. When told to stop meanwhile, wait a little for its end and settle."""
+        is_doubtful = await self._pace.begin()
+        applying = asyncio.create_task(self._store.apply(puts, deletes, is_doubtful=is_doubtful))
+        try:
+            await asyncio.shield(applying)
+        except asyncio.CancelledError:
+            if await self._ended_in_time(applying):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(HAND_BACK_LIMIT_S):
+                        await settle()
+            raise
+        except Exception as error:
+            is_unclear = getattr(error, "is_unclear", not isinstance(error, FileNotFoundError))
+            await self._pace.failed(in_doubt=is_doubtful or is_unclear)
+            raise
+
+    async def _ended_in_time(self, applying: asyncio.Task[None]) -> bool:
+        """Wait for a commit under way, not for ever; tell whether it took place. Else nobody knows."""
+        done, _ = await asyncio.wait({applying}, timeout=self.settings.hub_stop_s)
+        if done:
+            return applying.exception() is None
+        applying.cancel()
+        log.warning("store.left_in_doubt", waited_s=self.settings.hub_stop_s)
+        return False
+
+    async def _collect(self, batch: Sequence[Step], stack: AsyncExitStack) -> list[tuple[Item, Step]]:
+        """Get the bytes of a batch into files; photos that are deleted by now are left out."""
+        await asyncio.to_thread(_make_empty, self._spool)
+        stack.callback(shutil.rmtree, self._spool, ignore_errors=True)
+        puts = []
+        for number, step in enumerate(batch):
+            if step.is_delete:
+                continue
+            source = await self._source_of(step, self._spool / str(number), stack)
+            if source is not None:
+                puts.append((Item(step.path, source), step))
+        return puts
+
+    async def _source_of(self, step: Step, target: Path, stack: AsyncExitStack) -> Path | None:
+        assert step.media_id is not None
+        media_id = step.media_id
+        if not step.is_move:
+            return target if await self.patiently(lambda: photos.copy_blob(self.db, media_id, target)) else None
+        if isinstance(self._store, Layered):
+            with suppress(PhotoMissing):  # it was moved before
+                return await stack.enter_async_context(self._store.behind.local_copy(step.path))
+        return None
+
+    async def _settle_batch(self, batch: Sequence[Step], stored: Sequence[Step], open_leases: Leases) -> None:
+        moved = [step.path for step in stored if step.is_move]
+        if moved and isinstance(self._store, Layered):
+            await self._store.behind.delete_many(moved)
+        await self._settle([lease for step in batch for lease in step.leases], stored, open_leases)
+
+    async def _settle(self, leases: Sequence[Lease], stored: Sequence[Step], open_leases: Leases) -> None:
+        """Finish the tasks that are still ours, and write down what the store has by them."""
+        if not leases:
             return
 
         async def write(tx: PhotoTransaction) -> None:
-            await queue.finish(tx.connection, leases)
-            await self.count(tx, done=len(leases))
+            ours = await queue.settled(tx.connection, leases)
+            paths = {
+                step.media_id: step.path
+                for step in stored
+                if step.media_id and any(lease.task_id in ours for lease in step.leases)
+            }
+            existing = await photos.store_done(tx, list(paths))
+            # Deleted while it was being stored: its erasure may have come too early.
+            orphans = [path for media_id, path in paths.items() if media_id not in existing]
+            await tx.enqueue([photos.erase_task(path) for path in orphans])
+            await self.count(tx, done=len(ours))
+            if self._pace.bucket:
+                await state.end_commit(tx.connection, self._store.name)
 
         await self.write(write)
-        log.info("photo.erased", count=len(leases))
+        for lease in leases:
+            open_leases.pop(lease.task_id, None)
+
+    async def _fail(self, step: Step, error: Exception, open_leases: Leases) -> None:
+        """Try one photo again later: as often as any task, and for ever where the store or a disk is
+        at fault, or where a deleted photo's file has to go.
+        """
+        if step.is_delete:
+            log.error("store.erase_failed", path=step.path, reason=_reason(error))
+        else:
+            log.error("store.put_failed", media_id=str(step.media_id), reason=_reason(error))
+        attempts = FOR_EVER if step.is_delete or step.is_move or _is_stores_fault(error) else None
+        for lease in step.leases:
+            try:
+                await self.fail(lease, error=_reason(error), max_attempts=attempts)
+            except LeaseLost:
+                log.warning("lease.lost", task_id=lease.task_id)
+            open_leases.pop(lease.task_id, None)
+
+    async def _give_pause(self, error: Exception) -> None:
+        pause_s = round(await self._pace.pause(error), 1)
+        if isinstance(error, StorePaused) and error.state == "throttled":
+            log.warning("store.throttled", reason=str(error), retry_s=pause_s)
+        else:
+            log.error("store.unavailable", reason=str(error), retry_s=pause_s)
+
+    async def _has_work(self) -> bool:
+        return await queue.count_ready(self.db, lane=self.lane, at_most=1) > 0
+
+    def _most(self) -> int:
+        return self._pace.size.files(is_scarce=self._pace.is_scarce)
+
+
+def _step_of(lease: Lease, found: Mapping[UUID, tuple[str, int]]) -> Step | None:
+    """Return what a task asks for; None where its photo is gone by now."""
+    if lease.kind == "erase":
+        return Step(path=lease.payload["path"], leases=(lease,), is_delete=True)
+    media_id = _media_id(lease)
+    if media_id is None or media_id not in found:
+        return None
+    path, size_bytes = found[media_id]
+    return Step(path=path, leases=(lease,), is_move=lease.kind == "move", media_id=media_id, size_bytes=size_bytes)
+
+
+def _media_id(lease: Lease) -> UUID | None:
+    return UUID(lease.payload["media_id"]) if lease.kind == "move" else lease.item
+
+
+def _make_empty(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
 
 
 def _is_stores_fault(error: Exception) -> bool:
     """Tell whether the store or a disk is at fault, and not the photo."""
     return isinstance(error, StoreUnavailable | OSError)
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

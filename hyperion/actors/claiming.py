@@ -23,6 +23,7 @@ log = logs.get_logger()
 T = TypeVar("T")
 
 HAND_BACK_LIMIT_S = 3.0
+FOR_EVER = 1_000_000  # attempts
 # A wake-up reaches everybody at once. Ten who claim at once for one task make the one that gets it
 # wait for the other nine, so each lets those before it go first.
 STAGGER_S = 0.0005

@@ -16,6 +16,7 @@ from hyperion.db.pool import affected
 from hyperion.errors import DatabaseUnavailable
 from hyperion.media import photos, recovery
 from hyperion.media.status import Status
+from hyperion.media.store import state, store_name
 from hyperion.media.transaction import ANALYSE_LANE, ARCHIVE_LANE, photo_transaction
 from hyperion.queue import lane_channel
 
@@ -109,8 +110,12 @@ class Reaper(Actor):
 
     async def mend_photos(self) -> Counts:
         """End or restart photos that are stuck and have no task that would move them."""
+        # What waits for a store that takes nothing now is not stuck, however old it grows.
+        is_store_ready = (await state.show(self.db, store_name(self.settings))).state == "ready"
         return {
-            "failed": await self._mend(Status.PENDING, self.settings.pending_limit_s, ARCHIVE_LANE),
+            "failed": await self._mend(Status.PENDING, self.settings.pending_limit_s, ARCHIVE_LANE)
+            if is_store_ready
+            else 0,
             "requeued": await self._mend(Status.UPLOADED, self.settings.uploaded_limit_s, ANALYSE_LANE),
             "abandoned": await self._mend(Status.EXTRACTING, self.settings.uploaded_limit_s, ANALYSE_LANE)
             + await self._mend(Status.PROCESSING, self.settings.uploaded_limit_s, ANALYSE_LANE),

@@ -8,7 +8,7 @@ from aiohttp import web
 from hyperion import logs
 from hyperion.actors.actor import Actor
 from hyperion.actors.specs import Life
-from hyperion.media.store import LocalStore
+from hyperion.media.store import make_store
 from hyperion.settings import Settings
 from hyperion.web.app import make_app, watch
 from hyperion.web.updates import OPEN_SOCKETS
@@ -26,7 +26,8 @@ class Web(Actor):
 
     def __init__(self, life: Life, settings: Settings) -> None:
         super().__init__(life, settings)
-        self._app = make_app(settings, self.db, self.wakeup, LocalStore(settings.store_dir))
+        self._store = make_store(settings)
+        self._app = make_app(settings, self.db, self.wakeup, self._store)
 
     def open_sockets(self) -> int:
         """Return how many clients follow their photos."""
@@ -46,6 +47,7 @@ class Web(Actor):
             await self._serve()
         finally:
             await runner.cleanup()
+            await self._store.close()
 
     async def _serve(self) -> None:
         """Wait until drained; fail as soon as what feeds the open sockets fails."""

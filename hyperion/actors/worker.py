@@ -9,15 +9,15 @@ from pathlib import Path
 import structlog
 
 from hyperion import logs, queue
-from hyperion.actors.claiming import ClaimingActor
+from hyperion.actors.claiming import FOR_EVER, ClaimingActor
 from hyperion.actors.specs import TITANS, Life
-from hyperion.errors import LeaseLost, PhotoGone, PhotoUnusable, StatusConflict
+from hyperion.errors import LeaseLost, PhotoGone, PhotoUnusable, StatusConflict, StoreUnavailable
 from hyperion.media import exif, image, photos
 from hyperion.media.detector import Finding, make_detector
 from hyperion.media.exif import Facts
 from hyperion.media.photos import Photo
 from hyperion.media.status import Status
-from hyperion.media.store import LocalStore, Store
+from hyperion.media.store import make_store
 from hyperion.media.transaction import ANALYSE_LANE, PhotoTransaction
 from hyperion.queue import Lease
 from hyperion.settings import Settings
@@ -34,7 +34,7 @@ class Worker(ClaimingActor):
         super().__init__(life, settings)
         self.pollers = settings.workers
         self.place = TITANS.index(life.spec.name) if life.spec.name in TITANS else 0
-        self._store: Store = LocalStore(settings.store_dir)
+        self._store = make_store(settings)
         self._detector = make_detector(settings.detector, processing_s=settings.processing_s)
         spool = settings.var_dir / "spool"
         spool.mkdir(parents=True, exist_ok=True)
@@ -62,6 +62,9 @@ class Worker(ClaimingActor):
                 await self._refuse(lease, reason=error.detail)
             except LeaseLost:
                 raise
+            except StoreUnavailable as error:  # its pause must not cost the photo its attempts
+                log.warning("task.postponed", reason=str(error))
+                await self.fail(lease, error=f"{type(error).__name__}: {error}", max_attempts=FOR_EVER)
             except TimeoutError:
                 await self.fail(lease, error=f"took longer than {self.settings.task_timeout_s:g} s")
             except MemoryError as error:

@@ -88,6 +88,14 @@ def erase_task(store_path: str) -> NewTask:
     return NewTask(lane=ARCHIVE_LANE, kind="erase", payload={"path": store_path})
 
 
+def move_task(media_id: UUID) -> NewTask:
+    """Return the task that takes a stored photo from the local store to the one that is in use now.
+
+    The photo is not the task's item: what becomes of the task must not touch its status.
+    """
+    return NewTask(lane=ARCHIVE_LANE, kind="move", payload={"media_id": str(media_id)})
+
+
 def analyse_task(media_id: UUID) -> NewTask:
     """Return the task that looks at a stored photo."""
     return NewTask(lane=ANALYSE_LANE, kind="analyse", item=media_id)
@@ -110,10 +118,10 @@ async def find(tx: PhotoTransaction, media_id: UUID) -> Photo:
     )
 
 
-async def find_path(db: Database, media_id: UUID) -> str | None:
-    """Return the photo's path in the store, None where the photo is gone."""
-    row = await db.fetch_row(SQL.find, media_id)
-    return str(row["store_path"]) if row else None
+async def find_paths(db: Database, media_ids: Sequence[UUID]) -> dict[UUID, tuple[str, int]]:
+    """Map photos that still exist to their path in the store and their size in bytes."""
+    rows = await db.fetch(SQL.find_paths, media_ids)
+    return {row["id"]: (row["store_path"], row["size_bytes"]) for row in rows}
 
 
 async def copy_blob(db: Database, media_id: UUID, target: Path) -> bool:

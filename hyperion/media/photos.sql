@@ -21,6 +21,12 @@ SELECT id, user_id, filename, content_type, size_bytes, width, height, status, s
 FROM media
 WHERE id = $1
 
+-- name: find_paths
+-- $1 media ids
+SELECT id, store_path, size_bytes
+FROM media
+WHERE id = ANY ($1::uuid[])
+
 -- name: lock
 -- $1 media id
 SELECT status

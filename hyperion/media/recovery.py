@@ -9,8 +9,11 @@ from hyperion import queue
 from hyperion.db import Database
 from hyperion.errors import PhotoGone, StatusConflict
 from hyperion.media import photos
-from hyperion.media.transaction import PhotoTransaction, photo_transaction
+from hyperion.media.transaction import ARCHIVE_LANE, PhotoTransaction, photo_transaction
 from hyperion.queue import Rescued, Wakeup
+
+# The archiver only hands bytes on, hundreds of photos at a time: when it dies none of them is to blame.
+BLAMELESS = (ARCHIVE_LANE,)
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ async def rescue_boots(
     async with photo_transaction(db, wakeup) as tx:
         reason = f"{who} died while working on it" if is_crash else f"handed back for {who}"
         rescued = await queue.rescue_boots(
-            tx.connection, boots, max_crashes=max_crashes, reason=reason, is_crash=is_crash
+            tx.connection, boots, max_crashes=max_crashes, reason=reason, is_crash=is_crash, blameless=BLAMELESS
         )
         return await _settle(tx, rescued, reason)
 
@@ -40,7 +43,9 @@ async def rescue_lost(db: Database, wakeup: Wakeup, *, silent_s: float, max_cras
     """Free what nobody answers for any more."""
     async with photo_transaction(db, wakeup) as tx:
         reason = "its worker fell silent"
-        rescued = await queue.rescue_lost(tx.connection, silent_s=silent_s, max_crashes=max_crashes, reason=reason)
+        rescued = await queue.rescue_lost(
+            tx.connection, silent_s=silent_s, max_crashes=max_crashes, reason=reason, blameless=BLAMELESS
+        )
         return await _settle(tx, rescued, reason)
 
 

@@ -35,6 +35,7 @@ from hyperion.queue.tasks import (
     hand_back,
     hold,
     retry_delay_s,
+    settled,
 )
 from hyperion.queue.upkeep import (
     DeadTask,
@@ -79,4 +80,5 @@ __all__ = [
     "rescue_lost",
     "retry_delay_s",
     "revive",
+    "settled",
 ]

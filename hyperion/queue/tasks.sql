@@ -151,12 +151,18 @@ FOR UPDATE SKIP LOCKED
 
 -- name: rescue
 -- $1 task ids whose leases this transaction has locked, $2 crashes a task may cause, $3 reason,
--- $4 how many crashes this counts as: 1, or 0 where the owner ended in order.
--- Back to the old place in the line, or dead.
+-- $4 how many crashes this counts as: 1, or 0 where the owner ended in order, $5 lanes whose tasks
+-- are not to blame either. Back to the old place in the line, or dead.
 WITH freed AS (
     DELETE FROM task_lease
     WHERE task_id = ANY ($1::bigint[])
-    RETURNING task_id, lane, seq, boot, attempt - 1 AS attempt, crashes + $4 AS crashes
+    RETURNING
+        task_id,
+        lane,
+        seq,
+        boot,
+        attempt - 1 AS attempt,
+        crashes + CASE WHEN lane = ANY ($5::text[]) THEN 0 ELSE $4 END AS crashes
 ),
 again AS (
     INSERT INTO task_ready (lane, seq, task_id, attempt, crashes)

@@ -37,25 +37,33 @@ class DeadTask:
 
 
 async def rescue_boots(
-    connection: Connection, boots: Iterable[int], *, max_crashes: int, reason: str, is_crash: bool = True
+    connection: Connection,
+    boots: Iterable[int],
+    *,
+    max_crashes: int,
+    reason: str,
+    is_crash: bool = True,
+    blameless: Sequence[str] = (),
 ) -> list[Rescued]:
     """Free what the dead `boots` had leased, one crash counted each; dead after `max_crashes`.
 
-    Without `is_crash` they ended in order, and nothing is counted. The caller writes what that
-    means for the items in the same transaction.
+    Without `is_crash` they ended in order, and nothing is counted; neither is it for tasks of the
+    lanes in `blameless`. The caller writes what that means for the items in the same transaction.
     """
     locked = await connection.fetch(SQL.lock_leases_of, list(boots))
-    return await _rescue(connection, locked, max_crashes, reason, cost=int(is_crash))
+    return await _rescue(connection, locked, max_crashes, reason, cost=int(is_crash), blameless=blameless)
 
 
-async def rescue_lost(connection: Connection, *, silent_s: float, max_crashes: int, reason: str) -> list[Rescued]:
+async def rescue_lost(
+    connection: Connection, *, silent_s: float, max_crashes: int, reason: str, blameless: Sequence[str] = ()
+) -> list[Rescued]:
     """Free the leases that nobody answers for: expired, orphaned, or of an actor silent so long.
 
     Only for a caller to whom the database has answered for as long; while it was away nobody
-    could renew or beat.
+    could renew or beat. `blameless` as in `rescue_boots`.
     """
     locked = await connection.fetch(SQL.lock_lost_leases, silent_s)
-    return await _rescue(connection, locked, max_crashes, reason, cost=1)
+    return await _rescue(connection, locked, max_crashes, reason, cost=1, blameless=blameless)
 
 
 async def promote_due(db: Database, *, limit: int = 1000) -> set[str]:
@@ -105,9 +113,16 @@ async def oldest_s(db: Database, lanes: Sequence[str]) -> dict[str, float]:
 
 
 async def _rescue(
-    connection: Connection, locked: Sequence[Record], max_crashes: int, reason: str, *, cost: int
+    connection: Connection,
+    locked: Sequence[Record],
+    max_crashes: int,
+    reason: str,
+    *,
+    cost: int,
+    blameless: Sequence[str],
 ) -> list[Rescued]:
     if not locked:
         return []
-    rows = await connection.fetch(SQL.rescue, [row["task_id"] for row in locked], max_crashes, reason, cost)
+    task_ids = [row["task_id"] for row in locked]
+    rows = await connection.fetch(SQL.rescue, task_ids, max_crashes, reason, cost, list(blameless))
     return [Rescued(**row) for row in rows]

@@ -11,9 +11,10 @@ from msgspec import Meta
 
 from hyperion.db import Record, load_queries
 from hyperion.media import photos
+from hyperion.media.store import state
 from hyperion.media.transaction import ANALYSE_LANE, photo_transaction
 from hyperion.queue import NewTask, count_ready
-from hyperion.web.keys import DB, SETTINGS, WAKEUP
+from hyperion.web.keys import DB, SETTINGS, STORE, WAKEUP
 from hyperion.web.kinds import Instant, Share
 from hyperion.web.problems import media_not_found
 from hyperion.web.reading import parse_media_id
@@ -25,6 +26,7 @@ DEFAULT_ACTION = "Generic AI Task"
 STRESSED_FROM = 8
 OPTIMAL_FROM = 3
 
+StoreStatus = Literal["ready", "throttled", "refused", "away"]
 NodeStatus = Literal["Working", "Active", "Paused", "Offline"]
 ClusterStatus = Literal["Stressed", "Optimal", "Degraded"]
 Action = Annotated[str, Meta(max_length=200)]
@@ -44,14 +46,23 @@ class WorkerNode(msgspec.Struct, frozen=True):
     progress: Share | None
 
 
+class StoreView(msgspec.Struct, frozen=True):
+    """How the store of photos is doing; while it is not `ready` photos wait, until `resumes_at` at least."""
+
+    state: StoreStatus
+    detail: str | None
+    resumes_at: Instant | None
+
+
 class Fleet(msgspec.Struct, frozen=True):
-    """All workers, and how many tasks wait for one."""
+    """All workers, how many tasks wait for one, and the store that photos go to first."""
 
     total_active_fleet: int
     cluster_status: ClusterStatus
     nodes: list[WorkerNode]
     queue_depth: int
     last_updated: Instant
+    store: StoreView
 
 
 class DispatchQuery(msgspec.Struct, frozen=True):
@@ -82,12 +93,14 @@ async def show_fleet(request: web.Request, session: Session) -> Fleet:
     rows = await db.fetch(SQL.workers)
     nodes = [_node(row, offline_s=request.app[SETTINGS].offline_s) for row in rows]
     statuses = [node.status for node in nodes]
+    store = await state.show(db, request.app[STORE].name)
     return Fleet(
         total_active_fleet=statuses.count("Active") + statuses.count("Working"),
         cluster_status=cluster_status(statuses),
         nodes=nodes,
         queue_depth=await count_ready(db, lane=ANALYSE_LANE),
         last_updated=rows[0]["read_at"] if rows else datetime.now(UTC),
+        store=msgspec.convert(store, StoreView, from_attributes=True),
     )
 
 

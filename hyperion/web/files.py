@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import os
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -25,7 +24,7 @@ SANDBOX = "default-src 'none'; sandbox; frame-ancestors 'none'"
 
 
 async def show_image(request: web.Request, session: Session) -> web.StreamResponse:
-    """Send a photo as it was uploaded, from the store or, until it is there, from the database."""
+    """Send a photo as it was uploaded: from the database while it is there, then from the store."""
     row = await request.app[DB].fetch_row(SQL.image, media_id(request), session.user.id)
     if row is None:
         raise media_not_found()
@@ -33,11 +32,12 @@ async def show_image(request: web.Request, session: Session) -> web.StreamRespon
     headers[hdrs.CONTENT_DISPOSITION] = _disposition(row["filename"])
     if _is_known(request, headers):
         return _not_modified(headers)
-    if row["is_stored"]:
-        with suppress(PhotoMissing, StoreUnavailable):
-            async with request.app[STORE].local_copy(row["store_path"]) as path:
+    if row["has_blob"]:
+        async with request.app[IMAGE_SPOOL].folder() as folder:
+            path = folder / "photo"
+            if await photos.copy_blob(request.app[DB], row["id"], path):
                 return await _send(request, path, headers)
-    return await _send_blob(request, row, headers)
+    return await _send_stored(request, row, headers)
 
 
 async def show_thumbnail(request: web.Request, session: Session) -> web.StreamResponse:
@@ -49,14 +49,14 @@ async def show_thumbnail(request: web.Request, session: Session) -> web.StreamRe
     return _not_modified(headers) if _is_known(request, headers) else web.Response(body=content, headers=headers)
 
 
-async def _send_blob(request: web.Request, row: Record, headers: dict[str, str]) -> web.StreamResponse:
-    async with request.app[IMAGE_SPOOL].folder() as folder:
-        path = folder / "photo"
-        if await photos.copy_blob(request.app[DB], row["id"], path):
+async def _send_stored(request: web.Request, row: Record, headers: dict[str, str]) -> web.StreamResponse:
+    try:
+        async with request.app[STORE].local_copy(row["store_path"]) as path:
             return await _send(request, path, headers)
-    if row["is_stored"]:
-        raise StoreUnavailable(f"the store does not give {row['store_path']}")
-    raise media_not_found()
+    except PhotoMissing as error:
+        if row["is_stored"]:
+            raise StoreUnavailable(f"the store does not give {row['store_path']}") from error
+        raise media_not_found() from error
 
 
 async def _send(request: web.Request, path: Path, headers: dict[str, str]) -> web.StreamResponse:

@@ -1,6 +1,12 @@
 -- name: image
 -- $1 media id, $2 user id
-SELECT id, filename, content_type, store_path, stored_at IS NOT NULL AS is_stored
+SELECT
+    id,
+    filename,
+    content_type,
+    store_path,
+    stored_at IS NOT NULL AS is_stored,
+    EXISTS (SELECT 1 FROM media_blob AS b WHERE b.media_id = media.id) AS has_blob
 FROM media
 WHERE id = $1
   AND user_id = $2

@@ -47,7 +47,9 @@ class Tree:
         self.noise: list[str] = []
         self.folder = folder
         own = {
-            k: v for k, v in os.environ.items() if not k.startswith("HYPERION_") and k not in ("PORT", "DATABASE_URL")
+            k: v
+            for k, v in os.environ.items()
+            if not k.startswith(("HYPERION_", "HF_")) and k not in ("PORT", "DATABASE_URL")
         }
         self.environ = (
             own

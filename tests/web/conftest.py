@@ -19,7 +19,7 @@ from aiohttp import ClientResponse, DummyCookieJar, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from hyperion.db import Database
-from hyperion.media.store import LocalStore
+from hyperion.media.store import LocalStore, Store
 from hyperion.queue import Wakeup
 from hyperion.settings import Settings
 from hyperion.web.app import make_app
@@ -38,7 +38,7 @@ class Site:
     app: web.Application
     db: Database
     wakeup: Wakeup
-    store: LocalStore
+    store: Store
     settings: Settings
 
     async def sign_up(self, email: str, **more: str) -> ClientResponse:
@@ -113,7 +113,7 @@ MakeSite = Callable[..., Awaitable[Site]]
 
 @pytest.fixture
 async def make_site(database_url: str, tmp_path: Path) -> AsyncIterator[MakeSite]:
-    """Start web processes on one database, with settings (and `bcrypt_rounds`) of their own; they end with the test."""
+    """Start web processes on one database, with settings, `bcrypt_rounds` or `store` of their own; they end here."""
     async with AsyncExitStack() as stack:
 
         async def make(**changes: Any) -> Site:
@@ -150,8 +150,8 @@ async def _site(url: str, folder: Path, changes: dict[str, Any]) -> AsyncIterato
         store_dir=folder / "store",
     )
     rounds = changes.pop("bcrypt_rounds", 4)
+    store: Store = changes.pop("store", None) or LocalStore(settings.store_dir)
     settings = dataclasses.replace(settings, **changes)
-    store = LocalStore(settings.store_dir)
     async with Database(settings.database_url, name="web test", max_connections=8) as db:
         wakeup = Wakeup(db)
         app = make_app(settings, db, wakeup, store, bcrypt_rounds=rounds)

@@ -1,4 +1,4 @@
-"""Where photos are kept: the interface, and a store in a folder of this machine."""
+"""A store in a folder of this machine."""
 
 import asyncio
 import os
@@ -6,52 +6,18 @@ import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from hyperion.errors import PhotoMissing, StoreUnavailable
+from hyperion.media.store.interface import Item, Limits
+from hyperion.media.store.paths import parts_of
 
 _TEMPORARY_PREFIX = ".put-"
-_COMPONENT_MAX_BYTES = 255
 _COPY_BYTES = 1 << 20
 _FOLDER_TRIES = 20
-
-
-@dataclass(frozen=True)
-class Item:
-    """A photo on its way into the store: its `path` there, and the local file with its bytes."""
-
-    path: str
-    source: Path
-
-
-class Store(Protocol):
-    """Keeps photos under relative paths such as `media/{user_id}/{day}/{name}`.
-
-    Everything here may be tried again: what is half done is completed, what is done stays done.
-    A path that is absolute, climbs with `..` or has a part that starts with a dot: ValueError.
-    """
-
-    async def put_many(self, items: Sequence[Item]) -> None:
-        """Store every item durably; one that is there is replaced.
-
-        Raises StoreUnavailable, in which case some items may be stored and others not, and
-        FileNotFoundError when a source is not there.
-        """
-
-    async def delete_many(self, paths: Sequence[str]) -> None:
-        """Remove every path; absent ones are fine. Raises StoreUnavailable."""
-
-    def local_copy(self, path: str) -> AbstractAsyncContextManager[Path]:
-        """Give a file to read the photo from, for the time of the block; it must not be written.
-
-        Raises PhotoMissing when nothing is stored under `path`, StoreUnavailable.
-        """
-
-    def public_url(self, path: str) -> str | None:
-        """Return a URL at which anybody may fetch the photo; None: our own route serves it."""
+BATCH_BYTES = 1 << 30
 
 
 class LocalStore:
@@ -62,10 +28,20 @@ class LocalStore:
     the folder cannot be made, as for every other refusal of the file system later on.
     """
 
-    def __init__(self, root: Path) -> None:
+    name = "local"
+
+    def __init__(self, root: Path, *, batch: int = 100) -> None:
         self._root = root.absolute()
+        self.limits = Limits(files=batch, most_files=batch, size_bytes=BATCH_BYTES, most_bytes=BATCH_BYTES)
         with self._faults_translated():
             self._root.mkdir(parents=True, exist_ok=True)
+
+    async def apply(self, puts: Sequence[Item], deletes: Sequence[str], *, is_doubtful: bool = False) -> None:
+        """Store, then remove; see Store."""
+        if puts:
+            await self.put_many(puts)
+        if deletes:
+            await self.delete_many(deletes)
 
     async def put_many(self, items: Sequence[Item]) -> None:
         """Store every item; see Store. Folders are synced once for all items."""
@@ -94,11 +70,27 @@ class LocalStore:
         """
         return await asyncio.to_thread(self._sweep, time.time() - older_than_s)
 
+    async def close(self) -> None:
+        """Do nothing: there are no connections."""
+
+    def has(self, path: str) -> bool:
+        """Tell whether a file is there, without the fuss of `local_copy`."""
+        return self._place(path).is_file()
+
+    def paths(self) -> Iterator[str]:
+        """List what is stored, folder by folder. Raises StoreUnavailable."""
+        with self._faults_translated():
+            self._check_root()
+            for folder, folders, names in os.walk(self._root):
+                folders.sort()
+                yield from (
+                    str(Path(folder, name).relative_to(self._root))
+                    for name in sorted(names)
+                    if not name.startswith(_TEMPORARY_PREFIX)
+                )
+
     def _place(self, path: str) -> Path:
-        parts = path.split("/")
-        if not all(_is_safe(part) for part in parts):
-            raise ValueError(f"{path!r} is no path in the store")
-        return self._root.joinpath(*parts)
+        return self._root.joinpath(*parts_of(path))
 
     def _put_all(self, items: Sequence[Item]) -> None:
         placed = [(self._place(item.path), item.source) for item in items]
@@ -160,10 +152,6 @@ class LocalStore:
             yield
         except OSError as fault:
             raise StoreUnavailable(f"the photo store {self._root} fails: {fault.strerror or fault}") from fault
-
-
-def _is_safe(part: str) -> bool:
-    return bool(part) and part[0] != "." and part.isprintable() and len(os.fsencode(part)) <= _COMPONENT_MAX_BYTES
 
 
 def _put(target: Path, content: BinaryIO) -> None:

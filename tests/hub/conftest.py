@@ -1,0 +1,81 @@
+"""A Hub for the test, and stores and settings that use it. No test reaches out of the machine."""
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hyperion.media.store import HubStore, make_hub
+from hyperion.settings import Settings, load
+from tests.hub.server import TOKEN, Hub, running
+
+REPO = "ada/photos"
+QUICK = {
+    "HYPERION_HUB_LINGER_S": "0.05",
+    "HYPERION_HUB_TIMEOUT_S": "3",
+    "HYPERION_HUB_CONNECT_TIMEOUT_S": "1",
+    "HYPERION_HUB_FIRST_PAUSE_S": "0.05",
+    "HYPERION_HUB_LAST_PAUSE_S": "0.5",
+    "HYPERION_HUB_REFUSED_PAUSE_S": "0.2",
+    "HYPERION_HUB_STOP_S": "1",
+    "HYPERION_SIMULATED_EXTRACTION_S": "0",
+    "HYPERION_SIMULATED_PROCESSING_S": "0",
+}
+
+MakeHub = Callable[..., HubStore]
+
+
+@pytest.fixture(autouse=True)
+def _no_proxies(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the clients on the loopback and out of anybody's home."""
+    for name in os.environ:
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HF_HOME", str(tmp_path_factory.getbasetemp() / "hub-cache"))
+
+
+@pytest.fixture
+async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
+    """A Hub that nothing goes wrong with, unless the test orders it."""
+    async with running(tmp_path / "hub") as server:
+        yield server
+
+
+@pytest.fixture
+def hub_settings(hub: Hub, tmp_path: Path) -> Callable[..., Settings]:
+    """Make settings that point to the Hub, with others by their environment names."""
+
+    def make(**more: str) -> Settings:
+        given = {
+            "DATABASE_URL": "postgresql://nobody/nothing",
+            "SECRET_KEY": "k" * 32,
+            "HF_TOKEN": TOKEN,
+            "HF_REPO_ID": REPO,
+            "HF_ENDPOINT": hub.url,
+            "HYPERION_VAR": str(tmp_path / "var"),
+        }
+        return load(given | QUICK | more)
+
+    return make
+
+
+@pytest.fixture
+async def make_hub_store(hub_settings: Callable[..., Settings]) -> AsyncIterator[MakeHub]:
+    """Make stores in the Hub's repository, with settings by their environment names."""
+    async with AsyncExitStack() as stack:
+
+        def make(**more: Any) -> HubStore:
+            store = make_hub(hub_settings(**more))
+            stack.push_async_callback(store.close)
+            return store
+
+        yield make
+
+
+@pytest.fixture(params=["xet", "lfs"])
+def hub_store(make_hub_store: MakeHub, request: pytest.FixtureRequest) -> HubStore:
+    """The store in the Hub's repository, by either way of sending photos."""
+    return make_hub_store(HYPERION_HUB_XET=str(request.param == "xet"))
