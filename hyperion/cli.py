@@ -14,6 +14,7 @@ from hyperion.db import Database, load_queries, migrations
 from hyperion.db.embedded import EmbeddedPostgres
 from hyperion.errors import BadConfiguration, DatabaseUnavailable, HyperionError
 from hyperion.media import photos, recovery
+from hyperion.model_commands import make_model_commands
 from hyperion.queue import Wakeup
 from hyperion.settings import Settings, documented, load
 
@@ -180,6 +181,9 @@ def users(context: click.Context, email: str | None) -> None:
             click.echo(f"{row['id']} {row['email']} {row['created_at']:%Y-%m-%d} {row['photos']} photos")
 
     _with_database(context, act)
+
+
+main.add_command(make_model_commands(_settings))
 
 
 if __name__ == "__main__":

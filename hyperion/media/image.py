@@ -20,7 +20,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from hyperion.errors import PhotoUnusable
+from hyperion.errors import PhotoTooLarge, PhotoUnusable
 
 _HEAD_BYTES = 32
 _ORIENTATION = 274
@@ -101,19 +101,30 @@ def probe(path: Path, *, max_pixels: int) -> Probe:
         return Probe(kind.content_type, width, height, kind.extension)
 
 
-def thumbnail(content: BinaryIO | Path, *, longest_side: int = 400) -> bytes:
-    """Return a small JPEG of `content`: turned upright, on white where transparent, without metadata.
+def picture(content: BinaryIO | Path, *, least_side: int = 600) -> Image.Image:
+    """Return the photo as a person sees it: upright, in RGB, on white where transparent.
 
-    Neither side exceeds `longest_side` pixels; a smaller photo keeps its size. What a JPEG lacks at
-    its end is grey. Decodes in full: the pixel cap must have been checked by `probe` before.
-    Raises PhotoUnusable as `probe` does.
+    It is halved as often as its shorter side stays `least_side` pixels or more: a JPEG while it is
+    decoded, which saves most of the time. What a JPEG lacks at its end is grey. Other types are
+    decoded in full: the pixel cap must have been checked by `probe` before. Raises PhotoUnusable
+    as `probe` does, PhotoTooLarge where the memory does not suffice.
     """
     with opened(content) as image:
-        small = _upright(_scaled_down(image, longest_side), image)
-        flat = _flat_rgb(small)
+        flat = _flat_rgb(_upright(_halved(image, least_side), image))
         flat.info.clear()
-        flat.save(target := io.BytesIO(), "JPEG", quality=82, optimize=True)
-        return target.getvalue()
+        return flat
+
+
+def thumbnail(content: BinaryIO | Path | Image.Image, *, longest_side: int = 400) -> bytes:
+    """Return a small JPEG of a photo, or of its `picture`, without metadata.
+
+    Neither side exceeds `longest_side` pixels; a smaller photo keeps its size. Raises as `picture` does.
+    """
+    side = max(1, longest_side)
+    small = content.copy() if isinstance(content, Image.Image) else picture(content, least_side=side)
+    small.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    small.save(target := io.BytesIO(), "JPEG", quality=82, optimize=True)
+    return target.getvalue()
 
 
 @contextmanager
@@ -137,9 +148,11 @@ def _faults_translated() -> Iterator[None]:
         yield
     except PhotoUnusable:
         raise
+    except MemoryError as fault:
+        raise PhotoTooLarge from fault
     except Image.DecompressionBombError as fault:
         raise PhotoUnusable("too_many_pixels", "The photo has too many pixels.") from fault
-    except Exception as fault:  # Decoders of hostile bytes raise all there is: struct.error, MemoryError …
+    except Exception as fault:  # Decoders of hostile bytes raise all there is: struct.error, KeyError …
         raise PhotoUnusable("damaged", "The photo is damaged or incomplete.") from fault
 
 
@@ -213,13 +226,19 @@ def _check_pixels(image: ImageFile) -> None:
         image.load()
 
 
-def _scaled_down(image: ImageFile, longest_side: int) -> Image.Image:
-    side = max(1, longest_side)
+def _halved(image: ImageFile, least_side: int) -> Image.Image:
+    shorter = min(image.size)
+    times = max(1, shorter // max(1, least_side))
+    scale = min(8, 1 << (times.bit_length() - 1))
+    whole = image.size
+    if isinstance(image, JpegImageFile):
+        image.draft(None, (image.width // scale, image.height // scale))
+        scale //= round(max(whole) / max(image.size))
     source: Image.Image = image
     if image.mode in ("1", "P", "PA"):
         source = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    source.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
-    return source
+    image.load()
+    return source.reduce(scale) if scale > 1 else source
 
 
 def _upright(small: Image.Image, original: ImageFile) -> Image.Image:

@@ -1,6 +1,6 @@
 """Every route, on one screen."""
 
-from hyperion.web import auth, dashboard, files, map, system, updates, upload, vault  # noqa: A004
+from hyperion.web import auth, dashboard, detections, files, map, system, updates, upload, vault  # noqa: A004
 from hyperion.web.route import Answer, Route
 
 IMAGE = Answer(media_type="image/*")
@@ -27,6 +27,8 @@ ROUTES = (
     Route("GET", "/api/map", map.list_places),
     Route("GET", "/api/map/stats", map.show_stats, answer=Answer(kind=map.StatsAnswer)),
     Route("GET", "/api/map/{id}/logs", map.show_history, faults=(404,)),
+    Route("GET", "/api/media/{id}/detections", detections.show_detections, faults=(404,)),
+    Route("POST", "/api/media/{id}/detections", detections.correct_detections, faults=(404, 409)),
     Route("GET", "/api/media/{id}/image", files.show_image, faults=(304, 404), answer=IMAGE),
     Route("GET", "/api/media/{id}/thumbnail", files.show_thumbnail, faults=(304, 404), answer=IMAGE),
 )
