@@ -1,6 +1,7 @@
 """The worker: claims one photo at a time, reads it, has it looked at, writes down what was found."""
 
 import asyncio
+import ctypes
 import os
 import resource
 import sys
@@ -36,6 +37,7 @@ log = logs.get_logger()
 T = TypeVar("T")
 
 EXIT_STUCK = 6
+_libc = ctypes.CDLL(None)
 
 
 class Extract(NamedTuple):
@@ -111,6 +113,7 @@ class Worker(ClaimingActor):
         finally:
             self.forget([lease])
             self.show_task(None)
+            _give_memory_back()
 
     async def _analyse(self, lease: Lease) -> None:
         photo = await self._begin(lease)
@@ -241,3 +244,9 @@ class Worker(ClaimingActor):
                     yield path
         finally:
             self._spool_file.unlink(missing_ok=True)
+
+
+def _give_memory_back() -> None:
+    """Return what the last photo left free in the heap; ten workers would keep 80 MB of it."""
+    if hasattr(_libc, "malloc_trim"):  # glibc has it, musl has not
+        _libc.malloc_trim(0)

@@ -27,6 +27,8 @@ _ORIENTATION = 274
 _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 _DECODED_WHOLE_MAX_PIXELS = 16_000_000
 _JPEG_END = b"\xff\xd9"
+_JPEG_SCAN = b"\xff\xda"
+_MOST_SCANS = 200
 
 
 class _Kind(NamedTuple):
@@ -220,10 +222,25 @@ def _check_pixels(image: ImageFile) -> None:
     if isinstance(image, PngImageFile):
         image.verify()
     elif isinstance(image, JpegImageFile):
+        _check_scans(image)
         image.draft(None, (max(1, image.width // 8), max(1, image.height // 8)))
         image.load()
     elif image.width * image.height <= _DECODED_WHOLE_MAX_PIXELS:
         image.load()
+
+
+def _check_scans(image: JpegImageFile) -> None:
+    """Refuse a JPEG that goes over its pixels hundreds of times: a few kilobytes that take minutes.
+
+    A progressive photo has about ten scans, and so may each smaller picture within it.
+    """
+    assert image.fp is not None
+    at = image.fp.tell()
+    image.fp.seek(0)
+    scans = image.fp.read().count(_JPEG_SCAN)
+    image.fp.seek(at)
+    if scans > _MOST_SCANS:
+        raise PhotoUnusable("damaged", "The photo is damaged or made to take long.")
 
 
 def _halved(image: ImageFile, least_side: int) -> Image.Image:
