@@ -203,7 +203,7 @@ REFUSED: dict[str, tuple[Net, Settings, str]] = {
         "HYPERION_THRESHOLDS names 'cat'",
     ),
     "scores that are none": (lambda path: plain(path, scores=OK * 9), SETTINGS, "not between 0 and 1"),
-    "nothing but NaN": (lambda path: plain(path, scores=OK * np.nan), SETTINGS, "not between 0 and 1"),
+    "nothing but NaN": (lambda path: plain(path, scores=OK * np.nan), SETTINGS, "nothing but NaN"),
     "any size": (lambda path: plain(path, scores=OK, size=("h", "w")), SETTINGS, "input_size"),
     "metadata that are nonsense": (
         lambda path: plain(path, scores=OK, metadata={"names": "{0: __import__('os')}"}),

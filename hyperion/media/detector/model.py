@@ -122,6 +122,8 @@ def _check_reading(model: Model, outputs: Mapping[str, Array]) -> None:
         scores = model.head.read(outputs, model.size, every).scores
     except Exception as error:
         raise _fault(f"cannot be read as {model.head.name}: {_first_line(error)}") from error
+    if any(np.isnan(output).all() for output in outputs.values() if output.dtype.kind == "f"):
+        raise _fault("says nothing but NaN")
     if not np.isfinite(scores).all() or (scores < -_SCORE_MARGIN).any() or (scores > 1 + _SCORE_MARGIN).any():
         raise _fault(f"read as {model.head.name} gives scores that are not between 0 and 1; is it another head?")
 
