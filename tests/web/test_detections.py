@@ -99,9 +99,8 @@ async def test_a_correction_is_history_and_no_change_of_status(ada: Person, phot
     ids = [item["id"] for item in (await shown(ada, photo))["detections"]]
     before = await ada.site.db.fetch_value("SELECT status FROM media WHERE id = $1", photo)
 
-    await correct(
-        ada, photo, add=[{"label": "garbage", "bbox": BBOX}], change=[{"id": ids[0], "bbox": BBOX}], remove=ids[1:]
-    )
+    added, changed = [{"label": "garbage", "bbox": BBOX}], [{"id": ids[0], "bbox": BBOX}]
+    await correct(ada, photo, add=added, change=changed, remove=ids[1:])
 
     last = (await (await ada.get(f"/api/map/{photo}/logs")).json())["history"][-1]
     assert (last["action"], last["message"]) == ("CORRECTION", "Detections corrected: 1 added, 1 changed, 1 removed")
@@ -163,15 +162,13 @@ async def test_a_correction_outlasts_the_analysis_that_it_races_with(
             if held:
                 await held.wait()
 
+    sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND "
+
     async def somebody_waits() -> bool:
-        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        return bool(await site.db.fetch_value(query))
+        return bool(await site.db.fetch_value(sessions + "wait_event_type = 'Lock'"))
 
     async def somebody_holds() -> bool:
-        query = (
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'"
-        )
-        return bool(await site.db.fetch_value(query))
+        return bool(await site.db.fetch_value(sessions + "state = 'idle in transaction'"))
 
     first, second = (correction, analysis) if is_correction_first else (analysis, correction)
     go_on = asyncio.Event()
