@@ -1,7 +1,9 @@
 """Photos in the database: legal steps only, every step in the history, nothing lost on the way."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -197,6 +199,23 @@ async def test_the_archiver_puts_the_bytes_in_the_store_and_the_worker_finishes(
     assert await db.fetch_value("SELECT done FROM actor_day WHERE label = 'Worker'") == 1
     for actor in (archiver, worker):
         await actor.db.close()
+
+
+async def test_the_net_that_ships_looks_at_a_photo(db: Database, wakeup: Wakeup, settings: Settings) -> None:
+    await add_user(db)
+    media_id = await add_photo(db, wakeup)
+    await store(db, wakeup, media_id)
+    worker = Worker(life("worker"), replace(settings, detector="onnx", extraction_s=600))
+
+    await worker._handle((await worker.next_leases(1))[0])
+
+    row = await db.fetch_row("SELECT status, has_trash, address, technical_metadata FROM media")
+    assert row is not None
+    assert (row["status"], row["has_trash"], row["address"]) == ("READY", False, "Berlin, Germany")
+    technical = json.loads(row["technical_metadata"])
+    assert (technical["model"], technical["model_version"]) == ("litter", "1.0.0")
+    assert 0 < technical["detection_ms"] < 60_000
+    await worker.db.close()
 
 
 class SpyingStore(LocalStore):
