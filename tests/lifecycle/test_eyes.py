@@ -102,7 +102,7 @@ async def test_photos_that_hang_a_decoder_or_eat_memory_fail_after_their_attempt
     tree = await make_tree(
         HYPERION_MODEL=str(can_finder(tmp_path / "cans.onnx")),
         HYPERION_MODEL_CLASSES="can=garbage",
-        HYPERION_DECODE_TIMEOUT_S="0.7",
+        HYPERION_DECODE_TIMEOUT_S="2",
         HYPERION_DECODE_MEMORY_BYTES=str(120 << 20),
         HYPERION_MAX_CRASHES="2",
         **ONNX,
@@ -116,9 +116,9 @@ async def test_photos_that_hang_a_decoder_or_eat_memory_fail_after_their_attempt
 
     await until(lambda: failed_reason(db, bomb), within_s=40)
     await until(lambda: failed_reason(db, glutton), within_s=40)
-    assert await failed_reason(db, bomb) == "took longer than 0.7 s to read"
+    assert await failed_reason(db, bomb) == "took longer than 2 s to read"
     assert await failed_reason(db, glutton) == "The photo takes more memory to decode than there is for it."
-    await until(lambda: len(tree.events("actor.died", exit="6")) == len(tree.events("decoder.stuck")) == 2)
+    await until(lambda: len(tree.events("actor.died", exit="6")) == len(tree.events("decoder.stuck")) >= 2)
     await user.until_ready(harmless)
 
 

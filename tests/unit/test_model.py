@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+from aiohttp.test_utils import BaseTestServer, TestServer
 from PIL import Image
 
 from hyperion.errors import BadConfiguration
@@ -74,7 +74,7 @@ def test_a_model_with_another_checksum_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-async def hub(tmp_path: Path) -> AsyncIterator[TestServer]:
+async def hub(tmp_path: Path) -> AsyncIterator[BaseTestServer]:
     """A server that answers like the Hub for one file of one revision."""
     content = can_finder(tmp_path / "on-the-hub.onnx").read_bytes()
 
@@ -89,7 +89,7 @@ async def hub(tmp_path: Path) -> AsyncIterator[TestServer]:
 
 
 async def test_a_model_is_fetched_from_the_hub_once_and_used_without_it_from_then_on(
-    hub: TestServer, tmp_path: Path
+    hub: BaseTestServer, tmp_path: Path
 ) -> None:
     settings = {
         "HYPERION_MODEL": "hf://ada/nets/a/net.onnx@v1",
@@ -106,7 +106,7 @@ async def test_a_model_is_fetched_from_the_hub_once_and_used_without_it_from_the
     assert first.stdout == second.stdout
 
 
-async def test_a_model_that_the_hub_does_not_have_is_said(hub: TestServer, tmp_path: Path) -> None:
+async def test_a_model_that_the_hub_does_not_have_is_said(hub: BaseTestServer, tmp_path: Path) -> None:
     settings = {
         "HYPERION_MODEL": "hf://ada/nets/other.onnx@v1",
         "HF_ENDPOINT": str(hub.make_url("")).rstrip("/"),
