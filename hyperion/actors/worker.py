@@ -37,6 +37,8 @@ log = logs.get_logger()
 T = TypeVar("T")
 
 EXIT_STUCK = 6
+PREPARE_AFTER_S = 1.0
+PREPARE_APART_S = 0.2
 _libc = ctypes.CDLL(None)
 
 
@@ -75,6 +77,8 @@ class Worker(ClaimingActor):
         """Claim and handle tasks until drained or cancelled."""
         self.mark_ready()
         self._limit_memory()
+        # Ten models at once would keep the rest of the tree from starting.
+        asyncio.get_running_loop().call_later(PREPARE_AFTER_S + self.place * PREPARE_APART_S, self._detector.prepare)
         while leases := await self.next_leases(1):
             with structlog.contextvars.bound_contextvars(task_id=leases[0].task_id, media_id=str(leases[0].item)):
                 await self._handle(leases[0])
