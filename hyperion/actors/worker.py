@@ -39,6 +39,7 @@ T = TypeVar("T")
 EXIT_STUCK = 6
 PREPARE_AFTER_S = 1.0
 PREPARE_APART_S = 0.2
+TIDY_AFTER_S = 2.0
 _libc = ctypes.CDLL(None)
 
 
@@ -79,9 +80,17 @@ class Worker(ClaimingActor):
         self._limit_memory()
         # Ten models at once would keep the rest of the tree from starting.
         asyncio.get_running_loop().call_later(PREPARE_AFTER_S + self.place * PREPARE_APART_S, self._detector.prepare)
-        while leases := await self.next_leases(1):
+        while leases := await self._next_lease():
             with structlog.contextvars.bound_contextvars(task_id=leases[0].task_id, media_id=str(leases[0].item)):
                 await self._handle(leases[0])
+
+    async def _next_lease(self) -> list[Lease]:
+        """Wait for a task; when none comes for a while give memory back."""
+        tidying = asyncio.get_running_loop().call_later(TIDY_AFTER_S, _give_memory_back)
+        try:
+            return await self.next_leases(1)
+        finally:
+            tidying.cancel()
 
     async def _handle(self, lease: Lease) -> None:
         """Work on one task; whatever happens, its lease is settled, handed back or lost."""
@@ -117,7 +126,6 @@ class Worker(ClaimingActor):
         finally:
             self.forget([lease])
             self.show_task(None)
-            _give_memory_back()
 
     async def _analyse(self, lease: Lease) -> None:
         photo = await self._begin(lease)
@@ -251,6 +259,6 @@ class Worker(ClaimingActor):
 
 
 def _give_memory_back() -> None:
-    """Return what the last photo left free in the heap; ten workers would keep 80 MB of it."""
+    """Return what photos have left free in the heap; ten workers would keep 80 MB of it."""
     if hasattr(_libc, "malloc_trim"):  # glibc has it, musl has not
         _libc.malloc_trim(0)
