@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
 
-.PHONY: run run-hub test chaos fuzz check format bench-queue bench-tree bench-http bench-hub clean help
+.PHONY: run run-hub test chaos fuzz check format bench-queue bench-tree bench-http bench-hub bench-eyes clean help
 
 help:
 	@echo "make run     set up, start an embedded Postgres and the whole system (PORT=7860)"
@@ -18,6 +18,7 @@ help:
 	@echo "make bench-queue  measure the queue beside others, about 15 minutes (ARGS='--rounds 1'; docs/benchmarks.md)"
 	@echo "make bench-tree   measure start, healing, memory and idleness of the tree, about 4 minutes"
 	@echo "make bench-hub    measure the archiver against a Hub of its own, about 2 minutes"
+	@echo "make bench-eyes   measure photos a second and memory with the model in ten workers, about 3 minutes"
 	@echo "make clean   remove the virtual environment and caches; var/, the data, stays"
 
 run: $(READY)
@@ -55,6 +56,9 @@ bench-tree: $(READY)
 
 bench-hub: $(READY)
 	@$(BIN)/python -m benchmarks.hub $(ARGS)
+
+bench-eyes: $(READY)
+	@$(BIN)/python -m benchmarks.eyes $(ARGS)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache benchmarks/node_modules

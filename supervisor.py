@@ -17,6 +17,7 @@ from hyperion.actors.supervisor import Supervisor
 from hyperion.db import Database, migrations
 from hyperion.db.embedded import EmbeddedPostgres
 from hyperion.errors import BadConfiguration, DatabaseUnavailable, NodeTaken
+from hyperion.media.detector import source
 from hyperion.queue import Wakeup
 from hyperion.settings import Settings, check_port, load
 
@@ -31,17 +32,18 @@ def main() -> int:
     """Run one node until it is told to stop; return the exit code."""
     dev = "--dev" in sys.argv[1:]
     logs.configure(console=dev and sys.stdout.isatty())
+    # Until the event loop has its own handlers; pid 1 would ignore what it does not handle.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         settings = load(dev=dev)
         check_port(settings)
+        settings = with_checked_model(settings)
     except BadConfiguration as error:
         log.error("configuration.refused", faults=error.faults)
         return EXIT_BAD_CONFIGURATION
     logs.configure(settings.log_level, console=dev and sys.stdout.isatty())
     logs.bind(actor="supervisor", node=settings.node)
     setproctitle.setproctitle(f"hyperion: supervisor {settings.node}")
-    # Until the event loop has its own handlers; pid 1 would ignore what it does not handle.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     start_fork_server()  # its imports take longer than the database
     try:
         return run_with_database(settings)
@@ -56,6 +58,24 @@ def main() -> int:
     except Exception:
         log.exception("supervisor.crashed")
         return EXIT_BUG
+
+
+def with_checked_model(settings: Settings) -> Settings:
+    """Make sure that the workers' model can be used, and name its file.
+
+    An operator's model is fetched and tried in a process of its own, which takes the net's memory
+    with it when it ends. Raises BadConfiguration.
+    """
+    if settings.detector != "onnx" or "worker" not in settings.actors:
+        return settings
+    if source.is_shipped(settings):
+        return replace(settings, model=str(source.locate(settings)))
+    command = [sys.executable, "-m", "hyperion.cli", *(["--dev"] if settings.dev else []), "model", "check", "--path"]
+    environ = os.environ | {"SECRET_KEY": settings.secret_key}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BadConfiguration(done.stderr.strip().splitlines()[-1:] or ["the model cannot be checked"])
+    return replace(settings, model=done.stdout.strip())
 
 
 def run_with_database(settings: Settings) -> int:

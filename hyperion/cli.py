@@ -15,6 +15,7 @@ from hyperion.db.embedded import EmbeddedPostgres
 from hyperion.errors import BadConfiguration, DatabaseUnavailable, HyperionError
 from hyperion.media import photos, recovery
 from hyperion.media.store import LocalStore, store_name
+from hyperion.model_commands import make_model_commands
 from hyperion.queue import Wakeup
 from hyperion.settings import Settings, documented, load
 
@@ -222,6 +223,9 @@ def store_move_command(context: click.Context, target: str, *, at_once: int) -> 
         click.echo(f"{moved} photos moved" if moved else "nothing is left to move")
 
     _with_database(context, act)
+
+
+main.add_command(make_model_commands(_settings))
 
 
 if __name__ == "__main__":

@@ -83,6 +83,39 @@ def names(raw: str) -> tuple[str, ...]:
     return tuple(item for part in raw.split(",") if (item := part.strip().rstrip("/")))
 
 
+def switch(raw: str) -> bool:
+    """Take `on` or `off`."""
+    if raw not in ("on", "off"):
+        raise ValueError("must be on or off")
+    return raw == "on"
+
+
+def pairs(raw: str) -> tuple[tuple[str, str], ...]:
+    """Take a comma-separated list of name=value, each name once."""
+    given = [(name.strip(), value.strip()) for name, _, value in (item.partition("=") for item in names(raw))]
+    if not given or not all(name and value for name, value in given) or len(dict(given)) < len(given):
+        raise ValueError("must be a comma-separated list of name=value, each name once")
+    return tuple(given)
+
+
+def shares(raw: str) -> tuple[tuple[str, float], ...]:
+    """Take a comma-separated list of name=number, numbers from 0 to 1."""
+    try:
+        given = tuple((name, float(value)) for name, value in pairs(raw))
+    except ValueError:
+        given = (("", math.nan),)
+    if not all(0 <= share <= 1 for _, share in given):
+        raise ValueError("must be a comma-separated list of name=number, numbers from 0 to 1")
+    return given
+
+
+def sha256(raw: str) -> str:
+    """Take a SHA-256 in hexadecimal."""
+    if len(raw) != 64 or not all(c in "0123456789abcdef" for c in raw.lower()):
+        raise ValueError("must be 64 hexadecimal digits")
+    return raw.lower()
+
+
 def node_name(raw: str) -> str:
     """Take a name that fits a lock, a log and a label."""
     if not raw or len(raw) > 63 or not all(c.isalnum() or c in "-_." for c in raw):

@@ -8,8 +8,11 @@ HyperionError
 ├── LifeOver              a later life of the same actor has begun; this process must end
 ├── LeaseLost             a task is in other hands by now; what was computed is void
 ├── PhotoGone             the photo was deleted while somebody worked on it
+├── DetectionGone         a photo has no detection of that number (any more)
 ├── StatusConflict        a photo is in a state from which that step is not legal
 ├── PhotoUnusable         the bytes are no photo that can be kept; trying again is useless
+│   └── PhotoTooLarge     reading it takes more memory than there is for that
+├── PhotoTooSlow          reading it, or looking at it, takes more time than there is for that
 ├── PhotoMissing          the store has no photo under that path
 ├── BatchRefused          the store does not take these changes as one; parts of them it may
 └── StoreUnavailable      the store cannot be reached now; trying again later may work
@@ -73,6 +76,15 @@ class PhotoGone(HyperionError):
         self.media_id = media_id
 
 
+class DetectionGone(HyperionError):
+    """Photo `media_id` has no detection `detection_id` (any more): corrected elsewhere, or analysed again."""
+
+    def __init__(self, media_id: UUID, detection_id: int) -> None:
+        super().__init__(f"photo {media_id} has no detection {detection_id}")
+        self.media_id = media_id
+        self.detection_id = detection_id
+
+
 class StatusConflict(HyperionError):
     """Photo `media_id` is in state `now`, from which it cannot go to `wanted`."""
 
@@ -90,6 +102,21 @@ class PhotoUnusable(HyperionError):
         super().__init__(detail)
         self.code = code
         self.detail = detail
+
+
+class PhotoTooLarge(PhotoUnusable):
+    """Decoding the photo takes more memory than it may."""
+
+    def __init__(self) -> None:
+        super().__init__("too_much_memory", "The photo takes more memory to decode than there is for it.")
+
+
+class PhotoTooSlow(HyperionError):
+    """Reading a photo or looking at it took longer than `limit_s` seconds, and goes on."""
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(f"took longer than {limit_s:g} s to read")
+        self.limit_s = limit_s
 
 
 class PhotoMissing(HyperionError):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pillow_heif
 from PIL import Image
 from PIL.ExifTags import GPS, IFD, Base
 from PIL.TiffImagePlugin import IFDRational
@@ -59,7 +60,12 @@ def photo_with_tags(
 ) -> bytes:
     """Return a photo with exactly these EXIF tags, however odd, and write it to `path` if there is one."""
     target = io.BytesIO()
-    _scene(size).save(target, fmt, exif=_exif_bytes(tags or {}, camera_tags or {}, gps or {}))
+    exif = _exif_bytes(tags or {}, camera_tags or {}, gps or {})
+    if fmt == "HEIF":
+        # Only the reader is part of what Hyperion needs; the writer comes with the tests.
+        pillow_heif.from_pillow(_scene(size)).save(target, exif=exif)
+    else:
+        _scene(size).save(target, fmt, exif=exif)
     if path is not None:
         path.write_bytes(target.getvalue())
     return target.getvalue()
@@ -123,3 +129,12 @@ def _packed(value: Any) -> tuple[int, int, bytes]:
         is_signed = min(pairs) < 0
         return (10 if is_signed else 5), len(values), struct.pack(f"<{len(pairs)}{'l' if is_signed else 'L'}", *pairs)
     return 12, len(values), struct.pack(f"<{len(values)}d", *values)
+
+
+def scan_bomb(*, side: int = 4000, scans: int = 4000) -> bytes:
+    """Return a progressive JPEG that goes over its pixels again and again: small to send, long to decode."""
+    target = io.BytesIO()
+    Image.new("RGB", (side, side), "grey").save(target, "JPEG", progressive=True)
+    whole = target.getvalue()
+    last = whole[whole.rindex(b"\xff\xda") : -2]
+    return whole[:-2] + last * scans + b"\xff\xd9"

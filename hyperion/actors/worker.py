@@ -1,19 +1,37 @@
 """The worker: claims one photo at a time, reads it, has it looked at, writes down what was found."""
 
 import asyncio
+import ctypes
+import os
+import resource
+import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
+import psutil
 import structlog
+from PIL import Image
 
 from hyperion import logs, queue
 from hyperion.actors.claiming import FOR_EVER, ClaimingActor
 from hyperion.actors.specs import TITANS, Life
-from hyperion.errors import LeaseLost, PhotoGone, PhotoUnusable, StatusConflict, StoreUnavailable
+from hyperion.errors import (
+    LeaseLost,
+    PhotoGone,
+    PhotoTooLarge,
+    PhotoTooSlow,
+    PhotoUnusable,
+    StatusConflict,
+    StoreUnavailable,
+)
 from hyperion.media import exif, image, photos
-from hyperion.media.detector import Finding, make_detector
+from hyperion.media.address import Gazetteer
+from hyperion.media.detector import Finding
+from hyperion.media.detector.choice import make_detector
 from hyperion.media.exif import Facts
 from hyperion.media.photos import Photo
 from hyperion.media.status import Status
@@ -24,9 +42,27 @@ from hyperion.settings import Settings
 
 log = logs.get_logger()
 
+T = TypeVar("T")
+
+EXIT_STUCK = 6
+_libc = ctypes.CDLL(None)
+
+
+class Extract(NamedTuple):
+    """What the first look at a photo gives."""
+
+    facts: Facts
+    address: str | None
+    picture: Image.Image
+    thumbnail: bytes
+
 
 class Worker(ClaimingActor):
-    """A Titan of the fleet. Works on one task at a time; blocking work runs in a thread."""
+    """A Titan of the fleet. Works on one task at a time, with the photo's bytes in a thread of its own.
+
+    Those bytes are not to be trusted: what they take is limited, in time and in memory. A decoder
+    that hangs cannot be stopped, so its process ends, and a new one begins.
+    """
 
     lane = ANALYSE_LANE
 
@@ -35,7 +71,9 @@ class Worker(ClaimingActor):
         self.pollers = settings.workers
         self.place = TITANS.index(life.spec.name) if life.spec.name in TITANS else 0
         self._store = make_store(settings)
-        self._detector = make_detector(settings.detector, processing_s=settings.processing_s)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="eyes")
+        self._detector = make_detector(settings, self._thread)
+        self._gazetteer = Gazetteer(settings.var_dir)
         spool = settings.var_dir / "spool"
         spool.mkdir(parents=True, exist_ok=True)
         # One file for all lives of this worker: whoever is killed leaves nothing that piles up.
@@ -44,6 +82,7 @@ class Worker(ClaimingActor):
     async def work(self) -> None:
         """Claim and handle tasks until drained or cancelled."""
         self.mark_ready()
+        self._limit_memory()
         while leases := await self.next_leases(1):
             with structlog.contextvars.bound_contextvars(task_id=leases[0].task_id, media_id=str(leases[0].item)):
                 await self._handle(leases[0])
@@ -58,6 +97,11 @@ class Worker(ClaimingActor):
                     await (self._analyse(lease) if lease.kind == "analyse" else self._simulate(lease))
             except (PhotoGone, StatusConflict) as error:
                 await self._drop(lease, reason=str(error))
+            except PhotoTooSlow as error:
+                await self.fail(lease, error=str(error), max_attempts=self.settings.max_crashes)
+                self._end_stuck()
+            except PhotoTooLarge as error:
+                await self.fail(lease, error=error.detail, max_attempts=self.settings.max_crashes)
             except PhotoUnusable as error:
                 await self._refuse(lease, reason=error.detail)
             except LeaseLost:
@@ -84,15 +128,20 @@ class Worker(ClaimingActor):
         finally:
             self.forget([lease])
             self.show_task(None)
+            _give_memory_back()
 
     async def _analyse(self, lease: Lease) -> None:
         photo = await self._begin(lease)
         async with self._file_of(photo) as path:
-            facts, thumbnail = await self._extract(path)
-            await self._keep_facts(lease, photo, facts, thumbnail)
+            extract = await self._extract(path)
+            await self._keep_facts(lease, photo, extract)
             self.show_task(lease.task_id, Status.PROCESSING, 0.0)
-            finding = await self._detector.detect(
-                path, on_progress=lambda share: self.show_task(lease.task_id, Status.PROCESSING, share)
+            finding = await self._in_time(
+                self._detector.detect(
+                    path,
+                    picture=extract.picture,
+                    on_progress=lambda share: self.show_task(lease.task_id, Status.PROCESSING, share),
+                )
             )
         await self._keep_finding(lease, photo, finding)
 
@@ -110,20 +159,47 @@ class Worker(ClaimingActor):
         self.show_task(lease.task_id, Status.EXTRACTING)
         return found[0]
 
-    async def _extract(self, path: Path) -> tuple[Facts, bytes]:
-        """Read what the file says of itself; never faster than the simulation is asked to be."""
+    async def _extract(self, path: Path) -> Extract:
+        """Read what the file says of itself, and decode it once for all that look at it."""
 
-        def extract() -> tuple[Facts, bytes]:
-            return exif.read(path), image.thumbnail(path)
+        def extract() -> Extract:
+            facts = exif.read(path)
+            picture = image.picture(path)
+            return Extract(facts, self._gazetteer.address(facts.lat, facts.lng), picture, image.thumbnail(picture))
 
-        result, _ = await asyncio.gather(asyncio.to_thread(extract), asyncio.sleep(self.settings.extraction_s))
-        return result
+        working = asyncio.get_running_loop().run_in_executor(self._thread, extract)
+        if self.settings.detector == "simulated":
+            await asyncio.sleep(self.settings.extraction_s)
+        return await self._in_time(working)
 
-    async def _keep_facts(self, lease: Lease, photo: Photo, facts: Facts, thumbnail: bytes) -> None:
+    async def _in_time(self, work: Awaitable[T]) -> T:
+        """Await work on a photo's bytes. Raises PhotoTooSlow when it takes too long; then it goes on."""
+        try:
+            async with asyncio.timeout(self.settings.decode_timeout_s) as limit:
+                return await work
+        except TimeoutError:
+            if limit.expired():
+                raise PhotoTooSlow(self.settings.decode_timeout_s) from None
+            raise
+
+    def _limit_memory(self) -> None:
+        """Let a photo take so much more memory than the worker has, and an allocation beyond it fail."""
+        at_rest_bytes = psutil.Process().memory_info().data
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        limit_bytes = at_rest_bytes + self.settings.decode_memory_bytes
+        resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, most))
+
+    def _end_stuck(self) -> None:
+        """End this process although one of its threads never will. Its task is settled."""
+        log.error("decoder.stuck", limit_s=self.settings.decode_timeout_s)
+        sys.stdout.flush()
+        os._exit(EXIT_STUCK)
+
+    async def _keep_facts(self, lease: Lease, photo: Photo, extract: Extract) -> None:
         async def write(tx: PhotoTransaction) -> None:
             await queue.hold(tx.connection, lease)
             await photos.advance(tx, photo.id, Status.PROCESSING, worker=self.life.label)
-            await photos.write_facts(tx, photo.id, facts, thumbnail=thumbnail)
+            await photos.write_facts(tx, photo.id, extract.facts, address=extract.address, thumbnail=extract.thumbnail)
 
         await self.write(write)
 
@@ -138,7 +214,7 @@ class Worker(ClaimingActor):
         await self.write(write)
 
     async def _simulate(self, lease: Lease) -> None:
-        """Go through the motions of a task without a photo, as long as a real one takes."""
+        """Go through the motions of a task without a photo."""
         self.show_task(lease.task_id, Status.EXTRACTING)
         await asyncio.sleep(self.settings.extraction_s)
         self.show_task(lease.task_id, Status.PROCESSING)
@@ -183,3 +259,9 @@ class Worker(ClaimingActor):
                     yield path
         finally:
             self._spool_file.unlink(missing_ok=True)
+
+
+def _give_memory_back() -> None:
+    """Return what the last photo left free in the heap; ten workers would keep 80 MB of it."""
+    if hasattr(_libc, "malloc_trim"):  # glibc has it, musl has not
+        _libc.malloc_trim(0)

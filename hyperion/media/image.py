@@ -20,13 +20,15 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from hyperion.errors import PhotoUnusable
+from hyperion.errors import PhotoTooLarge, PhotoUnusable
 
 _HEAD_BYTES = 32
 _ORIENTATION = 274
 _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 _DECODED_WHOLE_MAX_PIXELS = 16_000_000
 _JPEG_END = b"\xff\xd9"
+_JPEG_SCAN = b"\xff\xda"
+_MOST_SCANS = 200
 
 
 class _Kind(NamedTuple):
@@ -101,19 +103,30 @@ def probe(path: Path, *, max_pixels: int) -> Probe:
         return Probe(kind.content_type, width, height, kind.extension)
 
 
-def thumbnail(content: BinaryIO | Path, *, longest_side: int = 400) -> bytes:
-    """Return a small JPEG of `content`: turned upright, on white where transparent, without metadata.
+def picture(content: BinaryIO | Path, *, least_side: int = 600) -> Image.Image:
+    """Return the photo as a person sees it: upright, in RGB, on white where transparent.
 
-    Neither side exceeds `longest_side` pixels; a smaller photo keeps its size. What a JPEG lacks at
-    its end is grey. Decodes in full: the pixel cap must have been checked by `probe` before.
-    Raises PhotoUnusable as `probe` does.
+    It is halved as often as its shorter side stays `least_side` pixels or more: a JPEG while it is
+    decoded, which saves most of the time. What a JPEG lacks at its end is grey. Other types are
+    decoded in full: the pixel cap must have been checked by `probe` before. Raises PhotoUnusable
+    as `probe` does, PhotoTooLarge where the memory does not suffice.
     """
     with opened(content) as image:
-        small = _upright(_scaled_down(image, longest_side), image)
-        flat = _flat_rgb(small)
+        flat = _flat_rgb(_upright(_halved(image, least_side), image))
         flat.info.clear()
-        flat.save(target := io.BytesIO(), "JPEG", quality=82, optimize=True)
-        return target.getvalue()
+        return flat
+
+
+def thumbnail(content: BinaryIO | Path | Image.Image, *, longest_side: int = 400) -> bytes:
+    """Return a small JPEG of a photo, or of its `picture`, without metadata.
+
+    Neither side exceeds `longest_side` pixels; a smaller photo keeps its size. Raises as `picture` does.
+    """
+    side = max(1, longest_side)
+    small = content.copy() if isinstance(content, Image.Image) else picture(content, least_side=side)
+    small.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    small.save(target := io.BytesIO(), "JPEG", quality=82, optimize=True)
+    return target.getvalue()
 
 
 @contextmanager
@@ -137,6 +150,8 @@ def _faults_translated() -> Iterator[None]:
         yield
     except (PhotoUnusable, MemoryError):  # that there is no memory says nothing of the photo
         raise
+    except MemoryError as fault:
+        raise PhotoTooLarge from fault
     except Image.DecompressionBombError as fault:
         raise PhotoUnusable("too_many_pixels", "The photo has too many pixels.") from fault
     except Exception as fault:  # Decoders of hostile bytes raise all there is: struct.error, KeyError …
@@ -207,19 +222,40 @@ def _check_pixels(image: ImageFile) -> None:
     if isinstance(image, PngImageFile):
         image.verify()
     elif isinstance(image, JpegImageFile):
+        _check_scans(image)
         image.draft(None, (max(1, image.width // 8), max(1, image.height // 8)))
         image.load()
     elif image.width * image.height <= _DECODED_WHOLE_MAX_PIXELS:
         image.load()
 
 
-def _scaled_down(image: ImageFile, longest_side: int) -> Image.Image:
-    side = max(1, longest_side)
+def _check_scans(image: JpegImageFile) -> None:
+    """Refuse a JPEG that goes over its pixels hundreds of times: a few kilobytes that take minutes.
+
+    A progressive photo has about ten scans, and so may each smaller picture within it.
+    """
+    assert image.fp is not None
+    at = image.fp.tell()
+    image.fp.seek(0)
+    scans = image.fp.read().count(_JPEG_SCAN)
+    image.fp.seek(at)
+    if scans > _MOST_SCANS:
+        raise PhotoUnusable("damaged", "The photo is damaged or made to take long.")
+
+
+def _halved(image: ImageFile, least_side: int) -> Image.Image:
+    shorter = min(image.size)
+    times = max(1, shorter // max(1, least_side))
+    scale = min(8, 1 << (times.bit_length() - 1))
+    whole = image.size
+    if isinstance(image, JpegImageFile):
+        image.draft(None, (image.width // scale, image.height // scale))
+        scale //= round(max(whole) / max(image.size))
     source: Image.Image = image
     if image.mode in ("1", "P", "PA"):
         source = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    source.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
-    return source
+    image.load()
+    return source.reduce(scale) if scale > 1 else source
 
 
 def _upright(small: Image.Image, original: ImageFile) -> Image.Image:

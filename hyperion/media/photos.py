@@ -183,18 +183,28 @@ async def store_done(tx: PhotoTransaction, media_ids: Sequence[UUID]) -> set[UUI
     return set(existing)
 
 
-async def write_facts(tx: PhotoTransaction, media_id: UUID, facts: Facts, *, thumbnail: bytes) -> None:
-    """Keep what the file says of itself, and the small picture."""
+async def write_facts(
+    tx: PhotoTransaction, media_id: UUID, facts: Facts, *, address: str | None, thumbnail: bytes
+) -> None:
+    """Keep what the file says of itself, what its place is called, and the small picture."""
     await tx.connection.execute(
-        SQL.write_facts, media_id, facts.lat, facts.lng, facts.altitude, _json(_technical(facts))
+        SQL.write_facts, media_id, facts.lat, facts.lng, facts.altitude, _json(_technical(facts)), address
     )
     await tx.connection.execute(SQL.write_thumbnail, media_id, thumbnail)
 
 
 async def write_finding(tx: PhotoTransaction, media_id: UUID, finding: Finding) -> None:
-    """Keep what the detector found, in place of what an earlier analysis did."""
+    """Keep what the detector found, in place of what an earlier analysis did.
+
+    A photo that its owner has corrected stays as it is. The caller has changed its status before, and
+    so holds its row: no correction comes in between.
+    """
     model = {"model": finding.model, "model_version": finding.version, "detection_ms": round(finding.took_ms, 1)}
-    await tx.connection.execute(SQL.write_finding, media_id, finding.has_trash, finding.confidence, _json(model))
+    written = await tx.connection.fetchval(
+        SQL.write_finding, media_id, finding.has_trash, finding.confidence, _json(model)
+    )
+    if written is None:
+        return
     await tx.connection.execute(SQL.forget_detections, media_id)
     found = finding.detections
     await tx.connection.execute(
@@ -257,9 +267,22 @@ async def write_log(
     worker: str | None = None,
     reason: str | None = None,
 ) -> None:
-    """Write one row of history for each photo, numbered in its user's feed."""
+    """Write down that photos have changed their status."""
     message = f"Status changed to {status}" + (f": {reason}" if reason else "")
-    rows = await tx.connection.fetch(SQL.log_changes, media_ids, status, "STATUS_CHANGE", message, worker)
+    await write_history(tx, media_ids, status, action="STATUS_CHANGE", message=message, worker=worker)
+
+
+async def write_history(
+    tx: PhotoTransaction,
+    media_ids: Sequence[UUID],
+    status: Status,
+    *,
+    action: str,
+    message: str,
+    worker: str | None = None,
+) -> None:
+    """Write one row of history for each photo, which is in `status`, numbered in its user's feed."""
+    rows = await tx.connection.fetch(SQL.log_changes, media_ids, status, action, message, worker)
     tx.users.update(row["user_id"] for row in rows)
 
 

@@ -88,11 +88,12 @@ ORDER BY id
 FOR UPDATE
 
 -- name: write_facts
--- $1 media id, $2 latitude, $3 longitude, $4 altitude in metres, $5 technical metadata (JSON text)
+-- $1 media id, $2 latitude, $3 longitude, $4 altitude in metres, $5 technical metadata (JSON text), $6 address
 UPDATE media
 SET lat = $2,
     lng = $3,
     altitude = $4,
+    address = $6,
     technical_metadata = technical_metadata || $5::jsonb
 WHERE id = $1
 
@@ -103,12 +104,15 @@ VALUES ($1, $2)
 ON CONFLICT (media_id) DO UPDATE SET content = EXCLUDED.content
 
 -- name: write_finding
--- $1 media id, $2 has trash, $3 confidence 0..100 or null, $4 technical metadata (JSON text)
+-- $1 media id, $2 has trash, $3 confidence 0..100 or null, $4 technical metadata (JSON text). Returns
+-- nothing for a photo that its owner has corrected.
 UPDATE media
 SET has_trash = $2,
     confidence = $3,
     technical_metadata = technical_metadata || $4::jsonb
 WHERE id = $1
+  AND corrected_at IS NULL
+RETURNING id
 
 -- name: forget_detections
 -- $1 media id

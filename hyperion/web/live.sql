@@ -20,6 +20,7 @@ CROSS JOIN LATERAL (
     FROM media_log
     WHERE user_id = reader.user_id
       AND seq > reader.seq
+      AND action = 'STATUS_CHANGE'
     ORDER BY seq
     LIMIT $3
 ) AS l

@@ -15,6 +15,7 @@ from hyperion.media.status import Status
 from hyperion.media.store import Store
 from hyperion.web import links
 from hyperion.web.answers import kept_while_unchanged
+from hyperion.web.detections import BoundingBox, FoundThing
 from hyperion.web.keys import DB, STATS_CACHE, STORE
 from hyperion.web.kinds import Instant, Latitude, Longitude, Percent, Share
 from hyperion.web.problems import Problem, invalid, media_not_found
@@ -47,24 +48,6 @@ class StatsQuery(msgspec.Struct, frozen=True):
     min_lng: Longitude
     max_lng: Longitude
     resolution: Annotated[float, Meta(ge=LEAST_RESOLUTION, le=1)] = 0.005
-
-
-class BoundingBox(msgspec.Struct, frozen=True):
-    """A rectangle, in fractions 0..1 of the image."""
-
-    x: Share
-    y: Share
-    w: Share
-    h: Share
-
-
-class FoundThing(msgspec.Struct, frozen=True):
-    """One detection. `confidence` is 0..1."""
-
-    label: str
-    confidence: Share
-    bbox: BoundingBox
-    area_sqm: float | None
 
 
 class MapItem(msgspec.Struct, frozen=True):
@@ -179,8 +162,16 @@ def _check_order(min_lat: float | None, max_lat: float | None, min_lng: float | 
 async def _detections(db: Database, media_ids: Sequence[UUID]) -> defaultdict[UUID, list[FoundThing]]:
     found: defaultdict[UUID, list[FoundThing]] = defaultdict(list)
     for row in await db.fetch(SQL.detections, media_ids):
-        box = BoundingBox(row["x"], row["y"], row["w"], row["h"])
-        found[row["media_id"]].append(FoundThing(row["label"], row["confidence"], box, row["area_sqm"]))
+        found[row["media_id"]].append(
+            FoundThing(
+                id=row["id"],
+                label=row["label"],
+                confidence=row["confidence"],
+                bbox=BoundingBox(row["x"], row["y"], row["w"], row["h"]),
+                area_sqm=row["area_sqm"],
+                is_manual=row["is_manual"],
+            )
+        )
     return found
 
 

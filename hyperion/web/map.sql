@@ -53,7 +53,7 @@ LIMIT $4
 
 -- name: detections
 -- $1 media ids
-SELECT media_id, label, confidence, x, y, w, h, area_sqm
+SELECT media_id, id, label, confidence, x, y, w, h, area_sqm, is_manual
 FROM detection
 WHERE media_id = ANY ($1::uuid[])
 ORDER BY media_id, id

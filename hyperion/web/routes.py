@@ -5,6 +5,7 @@ from typing import Any
 from hyperion.web import (
     auth,
     dashboard,
+    detections,
     docs,
     exposition,
     files,
@@ -64,6 +65,8 @@ ROUTES = (
     Route("GET", "/api/map", map.list_places, faults=(400,)),
     Route("GET", "/api/map/stats", map.show_stats, faults=(400,), answer=STATS),
     Route("GET", "/api/map/{id}/logs", map.show_history, faults=(404,)),
+    Route("GET", "/api/media/{id}/detections", detections.show_detections, faults=(404,)),
+    Route("POST", "/api/media/{id}/detections", detections.correct_detections, faults=(404, 409)),
     Route("GET", "/api/media/{id}/image", files.show_image, faults=(404,), answer=IMAGE, others=UNCHANGED),
     Route("GET", "/api/media/{id}/thumbnail", files.show_thumbnail, faults=(404,), answer=THUMBNAIL, others=UNCHANGED),
 )

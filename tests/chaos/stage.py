@@ -22,6 +22,7 @@ from tests.until import until
 # The defaults, about ten times as fast; what bounds something keeps its distance to what it bounds.
 SETTINGS = {
     "HYPERION_WORKERS": "5",
+    "HYPERION_DETECTOR": "simulated",
     "HYPERION_SIMULATED_EXTRACTION_S": "0.2",
     "HYPERION_SIMULATED_PROCESSING_S": "0.5",
     "HYPERION_HEARTBEAT_S": "0.4",

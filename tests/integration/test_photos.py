@@ -33,6 +33,7 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
             "DATABASE_URL": database_url,
             "SECRET_KEY": "k" * 32,
             "HYPERION_VAR": str(tmp_path),
+            "HYPERION_DETECTOR": "simulated",
             "HYPERION_SIMULATED_EXTRACTION_S": "0",
             "HYPERION_SIMULATED_PROCESSING_S": "0",
         }

@@ -21,6 +21,7 @@ from tests.until import until
 
 ROOT = Path(__file__).parents[2]
 QUICK = {
+    "HYPERION_DETECTOR": "simulated",
     "HYPERION_SIMULATED_EXTRACTION_S": "0.2",
     "HYPERION_SIMULATED_PROCESSING_S": "0.3",
     "HYPERION_HOST": "127.0.0.1",

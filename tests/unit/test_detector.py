@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperion.errors import BadConfiguration
-from hyperion.media.detector import SimulatedDetector, make_detector
+from hyperion.media.detector import SimulatedDetector
 
 PHOTO = Path("photo.jpg")
 
@@ -43,12 +42,3 @@ async def test_a_detection_can_be_cancelled() -> None:
 
     with pytest.raises(asyncio.CancelledError):
         await task
-
-
-async def test_a_detector_is_made_by_its_name() -> None:
-    assert isinstance(make_detector("simulated", processing_s=0), SimulatedDetector)
-
-
-async def test_an_unknown_detector_is_bad_configuration() -> None:
-    with pytest.raises(BadConfiguration, match="HYPERION_DETECTOR"):
-        make_detector("oracle", processing_s=0)

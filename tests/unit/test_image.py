@@ -1,6 +1,7 @@
 """What a file is told to be, its thumbnail, and its name made safe."""
 
 import io
+import random
 import re
 import struct
 import time
@@ -20,7 +21,7 @@ from PIL import Image, features
 
 from hyperion.errors import PhotoUnusable
 from hyperion.media import image, names
-from tests.photos import make_photo
+from tests.photos import make_photo, scan_bomb
 
 MAX_PIXELS = 120_000_000
 KINDS = {
@@ -30,6 +31,7 @@ KINDS = {
     "TIFF": ("image/tiff", ".tiff"),
     "BMP": ("image/bmp", ".bmp"),
     "AVIF": ("image/avif", ".avif"),
+    "HEIF": ("image/heic", ".heic"),
 }
 AVAILABLE = [fmt for fmt in KINDS if fmt != "AVIF" or features.check("avif")]
 WITH_EXIF = [fmt for fmt in AVAILABLE if fmt != "BMP"]
@@ -320,3 +322,50 @@ def test_a_store_path_names_user_day_and_photo() -> None:
 def test_a_store_path_refuses_an_odd_user(user_id: str) -> None:
     with pytest.raises(ValueError, match="user id"):
         names.store_path(user_id, UUID(int=0), "a.jpg", date(2026, 5, 1))
+
+
+@pytest.mark.parametrize("fmt", AVAILABLE)
+def test_a_picture_is_as_large_as_what_looks_at_it_needs(fmt: str) -> None:
+    photo = make_photo(fmt=fmt, size=(1600, 1200))
+
+    picture = image.picture(io.BytesIO(photo), least_side=300)
+
+    assert (picture.mode, picture.size) == ("RGB", (400, 300))
+
+
+def test_a_picture_is_never_larger_than_its_photo() -> None:
+    photo = make_photo(size=(30, 20))
+
+    assert image.picture(io.BytesIO(photo), least_side=600).size == (30, 20)
+
+
+@pytest.mark.parametrize("fmt", WITH_EXIF)
+def test_a_picture_is_upright(fmt: str) -> None:
+    photo = make_photo(fmt=fmt, size=(80, 40), orientation=6)
+
+    assert image.picture(io.BytesIO(photo)).size == (40, 80)
+
+
+def test_a_photo_that_takes_minutes_to_decode_is_refused_at_once(path: Path) -> None:
+    bomb = scan_bomb(side=64, scans=5000)
+    began_s = time.monotonic()
+
+    code = refused_as(path, bomb)
+
+    assert (code, time.monotonic() - began_s < 1) == ("damaged", True)
+
+
+@pytest.mark.parametrize("fmt", AVAILABLE)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(chance=st.randoms(use_true_random=False))
+def test_damage_anywhere_gives_a_picture_or_a_refusal(fmt: str, chance: random.Random) -> None:
+    damaged = bytearray(make_photo(fmt=fmt, size=(64, 48), lat=1, lng=2))
+    for _ in range(chance.randint(1, 20)):
+        damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+    del damaged[chance.randint(len(damaged) // 2, len(damaged)) :]
+
+    try:
+        picture = image.picture(io.BytesIO(bytes(damaged)))
+    except PhotoUnusable:
+        return
+    assert picture.mode == "RGB"

@@ -52,9 +52,15 @@ async def test_photos_with_a_place_are_on_the_map_with_what_was_found(ada: Perso
     assert body["total"] == 1
     [item] = body["items"]
     assert (item["id"], item["lat"], item["lng"]) == (str(media_id), 59.3, 18.1)
-    assert item["detections"] == [
-        {"label": "bottle", "confidence": 0.5, "bbox": {"x": 0.1, "y": 0.2, "w": 0.3, "h": 0.4}, "area_sqm": None}
-    ]
+    [found] = item["detections"]
+    assert found.pop("id") > 0
+    assert found == {
+        "label": "bottle",
+        "confidence": 0.5,
+        "bbox": {"x": 0.1, "y": 0.2, "w": 0.3, "h": 0.4},
+        "area_sqm": None,
+        "is_manual": False,
+    }
     assert item.keys() == {
         "id", "filename", "status", "worker_name", "lat", "lng", "altitude", "address", "image_url", "thumbnail_url",
         "has_trash", "confidence", "detections",

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from hyperion.errors import BadConfiguration
+from PIL import Image
+
+# What counts as litter. Every other label is shown and leaves a photo clean.
+TRASH_LABELS = ("garbage", "overflow")
 
 _STEPS_MAX = 20
 _STEP_LEAST_S = 0.1
@@ -15,7 +18,9 @@ _STEP_LEAST_S = 0.1
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle in a photo: left, top, width and height as fractions 0..1 of the image."""
+    """A rectangle in a photo: left, top, width and height as fractions 0..1 of the image as a
+    person sees it, turned upright.
+    """
 
     x: float
     y: float
@@ -48,9 +53,12 @@ class Finding:
 class Detector(Protocol):
     """Finds litter in photos."""
 
-    async def detect(self, photo: Path, *, on_progress: Callable[[float], None]) -> Finding:
-        """Look at `photo` and say what is on it; cancelling stops the work.
+    async def detect(
+        self, photo: Path, *, picture: Image.Image | None = None, on_progress: Callable[[float], None]
+    ) -> Finding:
+        """Look at `photo` and say what is on it; cancelling stops the waiting for it.
 
+        `picture` is the photo as `image.picture` gives it, where the caller has it already.
         `on_progress` is called with the share that is done, 0..1, never falling. Raises
         PhotoUnusable when the photo cannot be decoded.
         """
@@ -62,7 +70,13 @@ class SimulatedDetector:
     def __init__(self, processing_s: float) -> None:
         self._processing_s = processing_s
 
-    async def detect(self, photo: Path, *, on_progress: Callable[[float], None]) -> Finding:
+    async def detect(
+        self,
+        photo: Path,
+        *,
+        picture: Image.Image | None = None,
+        on_progress: Callable[[float], None],
+    ) -> Finding:
         """Report progress from 0 to 1 in at most twenty steps, a tenth of a second or longer each."""
         started = time.perf_counter()
         steps = max(1, min(_STEPS_MAX, int(self._processing_s / _STEP_LEAST_S)))
@@ -70,21 +84,11 @@ class SimulatedDetector:
         for step in range(1, steps + 1):
             await asyncio.sleep(self._processing_s / steps)
             on_progress(step / steps)
-        return Finding(
-            detections=(),
-            has_trash=False,
-            confidence=None,
-            model="simulated",
-            version="1",
-            took_ms=(time.perf_counter() - started) * 1000,
-        )
+        return summed_up((), model="simulated", version="1", took_ms=(time.perf_counter() - started) * 1000)
 
 
-def make_detector(name: str, *, processing_s: float) -> Detector:
-    """Return the detector that HYPERION_DETECTOR calls `name`; `processing_s` is for the simulated one.
-
-    Raises BadConfiguration when there is no detector of that name.
-    """
-    if name == "simulated":
-        return SimulatedDetector(processing_s)
-    raise BadConfiguration([f"HYPERION_DETECTOR must be simulated (is {name!r})"])
+def summed_up(detections: tuple[Detection, ...], *, model: str, version: str, took_ms: float) -> Finding:
+    """Return what these detections say together: litter or not, as surely as the surest of it."""
+    trash = [found.confidence for found in detections if found.label in TRASH_LABELS]
+    confidence = round(max(trash) * 100, 2) if trash else None
+    return Finding(detections, bool(trash), confidence, model, version, took_ms)

@@ -1,0 +1,32 @@
+"""Overlapping tiles of a photo, in which small litter is large enough to be seen."""
+
+TILED_LABEL = "garbage"  # bins and overflowing ones are large; in tiles they come out in pieces
+
+_ACROSS = 3
+_OVERLAP = 0.2
+
+
+def tiled_side(size: tuple[int, int]) -> int:
+    """Return the length in pixels that the shorter side of a photo must have for tiles of `size`."""
+    return round(max(size) * (_ACROSS - (_ACROSS - 1) * _OVERLAP))
+
+
+def tiles_of(photo: tuple[int, int], size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
+    """Return left, top, right and bottom of tiles that cover a photo of (width, height): three
+    along its shorter side, as many as it takes along the other, each overlapping the next by a
+    fifth or more. They are of the shape of the net's input `size`.
+    """
+    side = min(photo) / (_ACROSS - (_ACROSS - 1) * _OVERLAP)
+    longest = max(size)
+    width, height = (min(round(side * part / longest), whole) for part, whole in zip(size, photo, strict=True))
+    return [
+        (left, top, left + width, top + height)
+        for top in _starts(photo[1], height)
+        for left in _starts(photo[0], width)
+    ]
+
+
+def _starts(whole: int, part: int) -> list[int]:
+    step = max(1.0, part * (1 - _OVERLAP))
+    count = -(-(whole - part) // int(step)) + 1 if whole > part else 1
+    return [round(number * (whole - part) / max(1, count - 1)) for number in range(count)]

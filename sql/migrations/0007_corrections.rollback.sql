@@ -1,0 +1,2 @@
+ALTER TABLE detection DROP COLUMN is_manual;
+ALTER TABLE media DROP COLUMN corrected_at;

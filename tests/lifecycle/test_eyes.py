@@ -1,0 +1,173 @@
+"""The tree with a net: what is seen reaches the map, a wrong model is said, a hostile photo costs little."""
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import numpy as np
+from onnx import TensorProto
+from PIL import Image
+
+from hyperion.db import Database
+from hyperion.media import photos
+from hyperion.media.photos import NewPhoto
+from hyperion.media.transaction import photo_transaction
+from hyperion.queue import Wakeup
+from tests.lifecycle.tree import ROOT, Tree, User
+from tests.nets import make_net
+from tests.photos import scan_bomb
+from tests.until import until
+
+MakeTree = Callable[..., Tree]
+SignIn = Callable[[Tree], Awaitable[User]]
+ONNX = {"HYPERION_DETECTOR": "onnx", "HYPERION_WORKERS": "2"}
+
+
+def bin_finder(path: Path) -> Path:
+    """Write a net that finds a can in the left upper quarter of every photo."""
+    return make_net(
+        path,
+        {
+            "boxes": np.array([[[0, 0, 32, 32]]], np.float32),
+            "scores": np.array([[[0.75, 0, 0]]], np.float32),
+        },
+        dtype=TensorProto.UINT8,
+        metadata={"names": '["can", "bin", "dog"]', "version": "7"},
+    )
+
+
+async def add_photo(db: Database, wakeup: Wakeup, content: bytes) -> UUID:
+    """Add a photo that the upload would refuse."""
+    user_id = await db.fetch_value("SELECT id FROM app_user")
+    photo = NewPhoto(
+        id=uuid4(),
+        user_id=user_id,
+        filename="a.jpg",
+        content_type="image/jpeg",
+        size_bytes=len(content),
+        width=64,
+        height=48,
+        store_path=f"media/{user_id}/2026-05-01/{uuid4()}_a.jpg",
+    )
+    async with photo_transaction(db, wakeup) as tx:
+        parts = [content[at : at + photos.PART_BYTES] for at in range(0, len(content), photos.PART_BYTES)]
+        await photos.create(tx, photo, parts)
+    return photo.id
+
+
+async def failed_reason(db: Database, media_id: UUID) -> str | None:
+    reason: str | None = await db.fetch_value("SELECT failed_reason FROM media WHERE id = $1", media_id)
+    return reason
+
+
+async def test_what_an_operators_model_sees_is_on_the_map(make_tree: MakeTree, sign_in: SignIn, tmp_path: Path) -> None:
+    model = bin_finder(tmp_path / "cans.onnx")
+    tree = await make_tree(
+        HYPERION_MODEL=str(model), HYPERION_MODEL_CLASSES="can=garbage,bin=garbage_bin", **ONNX
+    ).start()
+    user = await sign_in(tree)
+
+    [media_id] = await user.upload()
+    await user.until_ready([media_id])
+
+    [item] = (await user.call("GET", "/api/map"))["items"]
+    assert (item["has_trash"], item["confidence"], item["address"]) == (True, 75.0, "Berlin, Germany")
+    [found] = item["detections"]
+    assert (found["label"], found["confidence"]) == ("garbage", 0.75)
+    assert found["bbox"]["x"] == found["bbox"]["y"] == 0
+    assert abs(found["bbox"]["w"] - 0.5) < 0.02
+    [media] = (await user.call("GET", "/api/vault"))["items"]
+    technical = media["technical_metadata"]
+    assert (technical["model"], technical["model_version"]) == ("cans", "7")
+    assert technical["detection_ms"] > 0
+
+
+async def test_the_model_that_ships_looks_at_photos(make_tree: MakeTree, sign_in: SignIn) -> None:
+    tree = await make_tree(**ONNX).start()
+    user = await sign_in(tree)
+
+    media_ids = await user.upload(3)
+    await user.until_ready(media_ids)
+
+    items = (await user.call("GET", "/api/vault"))["items"]
+    assert {item["technical_metadata"]["model"] for item in items} == {"litter"}
+    assert not tree.events("task.failed")
+
+
+async def test_a_model_that_cannot_be_used_is_said_at_the_start(make_tree: MakeTree, tmp_path: Path) -> None:
+    model = bin_finder(tmp_path / "cans.onnx")
+    tree = make_tree(HYPERION_MODEL=str(model), **ONNX)
+
+    tree.launch()
+
+    assert await tree.exit_code(within_s=30) == 78
+    assert "HYPERION_MODEL_CLASSES" in str(tree.events("configuration.refused"))
+
+
+async def test_a_photo_that_hangs_its_decoder_fails_after_its_attempts_and_the_fleet_goes_on(
+    make_tree: MakeTree, sign_in: SignIn, db: Database, wakeup: Wakeup, tmp_path: Path
+) -> None:
+    tree = await make_tree(
+        HYPERION_MODEL=str(bin_finder(tmp_path / "cans.onnx")),
+        HYPERION_MODEL_CLASSES="can=garbage",
+        HYPERION_DECODE_TIMEOUT_S="0.7",
+        HYPERION_MAX_CRASHES="2",
+        **ONNX,
+    ).start()
+    user = await sign_in(tree)
+
+    bomb = await add_photo(db, wakeup, scan_bomb())
+    await until(lambda: failed_reason(db, bomb), within_s=40)
+
+    assert await failed_reason(db, bomb) == "took longer than 0.7 s to read"
+    assert len(tree.events("decoder.stuck")) == 2
+    assert [event["exit"] for event in tree.events("actor.died")] == ["6", "6"]
+    await user.until_ready(await user.upload(2))
+
+
+async def test_a_photo_that_eats_memory_fails_after_its_attempts_and_the_fleet_goes_on(
+    make_tree: MakeTree, sign_in: SignIn, db: Database, wakeup: Wakeup, tmp_path: Path
+) -> None:
+    tree = await make_tree(
+        HYPERION_MODEL=str(bin_finder(tmp_path / "cans.onnx")),
+        HYPERION_MODEL_CLASSES="can=garbage",
+        HYPERION_DECODE_MEMORY_BYTES=str(150 << 20),
+        HYPERION_MAX_CRASHES="2",
+        **ONNX,
+    ).start()
+    user = await sign_in(tree)
+    Image.new("RGB", (9000, 9000)).save(target := io.BytesIO(), "PNG")
+
+    glutton = await add_photo(db, wakeup, target.getvalue())
+    await until(lambda: failed_reason(db, glutton), within_s=30)
+
+    reason = await failed_reason(db, glutton)
+    assert reason == "The photo takes more memory to decode than there is for it."
+    await user.until_ready(await user.upload(2))
+
+
+def test_what_actors_are_forked_from_has_one_thread_and_no_socket() -> None:
+    """The net's runtime would start a thread that reports to its makers, numpy's algebra some more."""
+    code = (
+        "import os, hyperion.actors.preload, onnxruntime;"
+        "print(len(os.listdir('/proc/self/task')),"
+        " sum(os.readlink(f'/proc/self/fd/{n}').startswith('socket:') for n in os.listdir('/proc/self/fd')"
+        " if os.path.islink(f'/proc/self/fd/{n}')))"
+    )
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ORT_", "OPENBLAS", "OMP_"))}
+
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=clean,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        stdin=subprocess.DEVNULL,
+    )
+
+    assert done.stdout.split() == ["1", "0"]
