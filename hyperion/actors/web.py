@@ -11,6 +11,7 @@ from hyperion.actors.specs import Life
 from hyperion.media.store import LocalStore
 from hyperion.settings import Settings
 from hyperion.web.app import make_app, watch
+from hyperion.web.connection import Runner
 
 log = logs.get_logger()
 
@@ -29,9 +30,7 @@ class Web(Actor):
 
     async def work(self) -> None:
         """Serve until drained or cancelled."""
-        runner = web.AppRunner(
-            self._app, handle_signals=False, access_log=None, shutdown_timeout=DRAIN_S, keepalive_timeout=75
-        )
+        runner = Runner(self._app, shutdown_timeout=DRAIN_S)
         await runner.setup()
         try:
             site = web.TCPSite(runner, self.settings.host, self.settings.port, backlog=1024)

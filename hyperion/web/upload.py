@@ -84,7 +84,13 @@ async def _receive_all(request: web.Request, user_id: str, folder: Path) -> tupl
     settings = request.app[SETTINGS]
     checked: list[_Checked] = []
     rejected: list[Rejected] = []
-    files = receive_files(request, folder, max_files=settings.max_files, max_file_bytes=settings.max_file_bytes)
+    files = receive_files(
+        request,
+        folder,
+        max_files=settings.max_files,
+        max_file_bytes=settings.max_file_bytes,
+        step_s=settings.request_timeout_s,
+    )
     try:
         async with asyncio.timeout(settings.upload_timeout_s), aclosing(files):
             async for file in files:

@@ -14,12 +14,14 @@ from uuid import UUID
 import pytest
 from aiohttp import ClientResponse, DummyCookieJar, web
 from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.web_runner import BaseRunner
 
 from hyperion.db import Database
 from hyperion.media.store import LocalStore
 from hyperion.queue import Wakeup
 from hyperion.settings import Settings
 from hyperion.web.app import make_app
+from hyperion.web.connection import Runner
 from tests.photos import make_photo
 
 FRONTEND = "https://app.example"
@@ -136,6 +138,13 @@ async def bob(site: Site) -> Person:
     return await site.user("bob@example.org")
 
 
+class _Server(TestServer):
+    """A test server with the connections that users get."""
+
+    async def _make_runner(self, **options: Any) -> BaseRunner:
+        return Runner(self.app, **options)
+
+
 @asynccontextmanager
 async def _site(url: str, folder: Path, changes: dict[str, Any]) -> AsyncIterator[Site]:
     settings = Settings(
@@ -152,7 +161,7 @@ async def _site(url: str, folder: Path, changes: dict[str, Any]) -> AsyncIterato
         wakeup = Wakeup(db)
         app = make_app(settings, db, wakeup, store, bcrypt_rounds=rounds)
         ringing = asyncio.create_task(wakeup.run())
-        async with TestClient(TestServer(app), cookie_jar=DummyCookieJar()) as client:
+        async with TestClient(_Server(app), cookie_jar=DummyCookieJar()) as client:
             yield Site(client, app, db, wakeup, store, settings)
         ringing.cancel()
         with suppress(asyncio.CancelledError):
