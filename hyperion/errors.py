@@ -9,6 +9,7 @@ HyperionError
 ├── LeaseLost             a task is in other hands by now; what was computed is void
 ├── PhotoGone             the photo was deleted while somebody worked on it
 ├── StatusConflict        a photo is in a state from which that step is not legal
+├── QuotaExceeded         a user keeps as many photos, or bytes of them, as one may
 ├── PhotoUnusable         the bytes are no photo that can be kept; trying again is useless
 ├── PhotoMissing          the store has no photo under that path
 └── StoreUnavailable      the store cannot be reached now; trying again later may work
@@ -78,6 +79,14 @@ class StatusConflict(HyperionError):
         self.media_id = media_id
         self.now = now
         self.wanted = wanted
+
+
+class QuotaExceeded(HyperionError):
+    """One more photo would take a user over `limit`, which says how much of what may be kept."""
+
+    def __init__(self, limit: str) -> None:
+        super().__init__(f"You may keep at most {limit}.")
+        self.limit = limit
 
 
 class PhotoUnusable(HyperionError):

@@ -129,10 +129,11 @@ class Reaper(Actor):
             return True
 
     async def sweep(self) -> Counts:
-        """Delete what is over: finished tasks, expired tokens, old samples, nodes that left."""
+        """Delete what is over: finished tasks, expired tokens, places of dead sockets, old samples, nodes that left."""
         return {
             "tasks": await queue.purge_finished(self.db, older_than_s=self.settings.task_retention_s),
             "tokens": affected(await self.db.execute(SQL.expire_tokens)),
+            "places": affected(await self.db.execute(SQL.free_places, self.settings.offline_s)),
             "failures": affected(await self.db.execute(SQL.expire_failures, KEEP_FAILURES_S)),
             "samples": affected(await self.db.execute(SQL.expire_samples, KEEP_SAMPLES_S)),
             "messages": affected(await self.db.execute(SQL.expire_mail, KEEP_MAIL_S)),

@@ -26,7 +26,7 @@ class Web(Actor):
 
     def __init__(self, life: Life, settings: Settings) -> None:
         super().__init__(life, settings)
-        self._app = make_app(settings, self.db, self.wakeup, LocalStore(settings.store_dir))
+        self._app = make_app(settings, self.db, self.wakeup, LocalStore(settings.store_dir), boot=life.boot)
 
     async def work(self) -> None:
         """Serve until drained or cancelled."""

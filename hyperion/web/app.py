@@ -15,6 +15,7 @@ from hyperion.web.live import LiveFeed
 from hyperion.web.middlewares import complete_headers, explain, identify
 from hyperion.web.origins import guard_origin
 from hyperion.web.passwords import Passwords
+from hyperion.web.places import SocketPlaces
 from hyperion.web.reading import JSON_LIMIT_BYTES
 from hyperion.web.revocation import REVOKED_CHANNEL, SessionWatch
 from hyperion.web.routes import ROUTES
@@ -31,11 +32,18 @@ LEFTOVER_S = 3600.0
 
 
 def make_app(
-    settings: Settings, db: Database, wakeup: Wakeup, store: Store, *, bcrypt_rounds: int = passwords.ROUNDS
+    settings: Settings,
+    db: Database,
+    wakeup: Wakeup,
+    store: Store,
+    *,
+    boot: int = 0,
+    bcrypt_rounds: int = passwords.ROUNDS,
 ) -> web.Application:
     """Return the application; the caller runs and closes `db`, `wakeup` and `store`.
 
-    Call it before `wakeup.run` is started, as it asks for bells. `bcrypt_rounds` is for tests.
+    Call it before `wakeup.run` is started, as it asks for bells. `boot` is the web actor's, under which
+    other web processes know it; `bcrypt_rounds` is for tests.
     """
     app = web.Application(middlewares=[identify, explain, guard_origin], client_max_size=JSON_LIMIT_BYTES)
     app[keys.SETTINGS] = settings
@@ -46,6 +54,7 @@ def make_app(
     app[keys.PROBES] = asyncio.Semaphore(MOST_PROBES)
     app[keys.THROTTLE] = Throttle(db, trusted_hops=settings.trusted_hops)
     app[keys.TOKENS] = Tokens(settings.secret_key)
+    app[keys.PLACES] = SocketPlaces(db, boot=boot, silent_s=settings.offline_s)
     app[keys.FEED] = LiveFeed(db, store, wakeup.bell(LIVE_CHANNEL))
     app[keys.SESSION_WATCH] = SessionWatch(db, wakeup.bell(REVOKED_CHANNEL))
     app[keys.UPLOAD_SPOOL] = Spool(settings.var_dir / "spool", limit=MOST_UPLOADS)
@@ -92,4 +101,5 @@ async def _background(app: web.Application) -> AsyncIterator[None]:
 async def _run_watchers(app: web.Application) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(app[keys.FEED].run())
+        tasks.create_task(app[keys.PLACES].run())
         tasks.create_task(app[keys.SESSION_WATCH].run())

@@ -57,7 +57,7 @@ class Connection(web.RequestHandler):
         super().__init__(
             manager,
             loop=asyncio.get_running_loop(),
-            access_log=None,  # type: ignore[arg-type]  (what AppRunner hands on as well)
+            access_log=None,  # type: ignore[arg-type]  # as AppRunner does
             keepalive_timeout=KEEPALIVE_S,
             lingering_time=LINGER_S,
         )

@@ -11,6 +11,7 @@ from hyperion.queue import Wakeup
 from hyperion.settings import Settings
 from hyperion.web.live import LiveFeed
 from hyperion.web.passwords import Passwords
+from hyperion.web.places import SocketPlaces
 from hyperion.web.revocation import SessionWatch
 from hyperion.web.spool import Spool
 from hyperion.web.stats_cache import StatsCache
@@ -33,6 +34,7 @@ WAKEUP = web.AppKey("wakeup", Wakeup)
 STORE: web.AppKey[Store] = web.AppKey("store", Store)
 PASSWORDS = web.AppKey("passwords", Passwords)
 TOKENS = web.AppKey("tokens", Tokens)
+PLACES = web.AppKey("places", SocketPlaces)
 FEED = web.AppKey("feed", LiveFeed)
 PROBES = web.AppKey("probes", asyncio.Semaphore)
 THROTTLE = web.AppKey("throttle", Throttle)

@@ -8,7 +8,14 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from hyperion.errors import DatabaseUnavailable, HyperionError, PhotoGone, StatusConflict, StoreUnavailable
+from hyperion.errors import (
+    DatabaseUnavailable,
+    HyperionError,
+    PhotoGone,
+    QuotaExceeded,
+    StatusConflict,
+    StoreUnavailable,
+)
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
@@ -84,6 +91,8 @@ def from_error(error: HyperionError) -> Problem | None:
         return Problem(503, "store_unavailable", "The photo store cannot be reached right now.", headers=retry)
     if isinstance(error, PhotoGone):
         return media_not_found()
+    if isinstance(error, QuotaExceeded):
+        return Problem(413, "over_quota", str(error))
     if isinstance(error, StatusConflict):
         return Problem(409, "status_conflict", f"The photo is {error.now} and cannot become {error.wanted} now.")
     return None

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from hyperion.errors import DatabaseUnavailable
 from hyperion.web import origins, sessions
-from hyperion.web.keys import FEED, SESSION_WATCH
+from hyperion.web.keys import FEED, PLACES, SESSION_WATCH
 from hyperion.web.live import LiveFeed, Reader
 from hyperion.web.outbox import Outbox
 from hyperion.web.problems import Problem
@@ -41,9 +41,7 @@ async def follow(request: web.Request) -> web.StreamResponse:
     session = await sessions.authenticate(request, request.query.get("token"))
     query = read_query(request, Follow)
     feed = request.app[FEED]
-    with feed.place_for(session.user.id) as is_free:
-        if not is_free:
-            raise Problem(429, "too_many_sockets", "Too many open sockets.", headers={"Retry-After": "30"})
+    async with request.app[PLACES].hold(session.user.id):
         current = await feed.current_seq(session.user.id)
         socket = web.WebSocketResponse(
             heartbeat=HEARTBEAT_S, max_msg_size=FRAME_LIMIT_BYTES, timeout=CLOSE_LIMIT_S, compress=False

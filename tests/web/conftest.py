@@ -28,6 +28,13 @@ FRONTEND = "https://app.example"
 PASSWORD = "a long password"
 
 
+REGISTER = """
+    INSERT INTO actor (node, name, label, kind, boot, pid, state)
+    SELECT 'web test ' || boot, 'web', 'web', 'web', boot, 0, 'ready' FROM nextval('boot_block') AS boot
+    RETURNING boot
+"""
+
+
 @dataclass
 class Site:
     """One web process: its application and a client that keeps no cookies."""
@@ -159,7 +166,8 @@ async def _site(url: str, folder: Path, changes: dict[str, Any]) -> AsyncIterato
     store = LocalStore(settings.store_dir)
     async with Database(settings.database_url, name="web test", max_connections=8) as db:
         wakeup = Wakeup(db)
-        app = make_app(settings, db, wakeup, store, bcrypt_rounds=rounds)
+        boot = await db.fetch_value(REGISTER)
+        app = make_app(settings, db, wakeup, store, boot=boot, bcrypt_rounds=rounds)
         ringing = asyncio.create_task(wakeup.run())
         async with TestClient(_Server(app), cookie_jar=DummyCookieJar()) as client:
             yield Site(client, app, db, wakeup, store, settings)
