@@ -2,12 +2,20 @@
 
 import asyncio
 import time
+import warnings
 from collections.abc import AsyncGenerator, Awaitable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from aiohttp import BodyPartReader, MultipartReader, StreamReader, web
+from aiohttp import (
+    BadContentDispositionHeader,
+    BadContentDispositionParam,
+    BodyPartReader,
+    MultipartReader,
+    StreamReader,
+    web,
+)
 
 from hyperion.web.problems import Problem
 from hyperion.web.reading import UNREADABLE
@@ -19,6 +27,9 @@ CHUNK_BYTES = 64 << 10
 BLOCK_BYTES = 1 << 20
 STEP_BYTES = 16 << 10  # what has to arrive within `step_s`; less is a trickle that only holds a place
 FRAMING_BYTES = 64 << 10  # for boundaries, headers and small other fields
+# They would repeat to stderr what was sent, and Python remembers every text it has warned of, for ever.
+warnings.filterwarnings("ignore", category=BadContentDispositionHeader)
+warnings.filterwarnings("ignore", category=BadContentDispositionParam)
 # What aiohttp's reader raises for a body that breaks the rules of multipart.
 _DAMAGED = (ValueError, AssertionError, RuntimeError, LookupError, *UNREADABLE)
 

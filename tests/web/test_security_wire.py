@@ -77,7 +77,7 @@ NO_REQUESTS = [
 
 
 async def test_bytes_that_are_no_request_get_an_answer_like_every_other_and_are_not_repeated(site: Site) -> None:
-    """Row 28 and 25."""
+    """Row 28, row 25."""
     for junk in NO_REQUESTS:
         with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as logged:
             answer = await exchange(site, junk)
@@ -115,7 +115,7 @@ ODD_TARGETS = [
 
 
 async def test_odd_targets_and_headers_are_no_server_error_and_have_every_header(site: Site) -> None:
-    """Row 25 and 28."""
+    """Row 25, row 28."""
     for head in ODD_TARGETS:
         answer = await exchange(site, head, b"\r\nConnection: close\r\n\r\n")
 
