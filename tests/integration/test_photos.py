@@ -411,10 +411,14 @@ async def test_the_reaper_sweeps_what_is_over(db: Database, reaper: Reaper) -> N
         "INSERT INTO revoked_token VALUES ('old', now() - interval '1 s'), ('new', now() + interval '1 h')"
     )
     await db.execute("INSERT INTO login_failure (key, failed_at) VALUES ('a', now() - interval '2 days'), ('b', now())")
+    await db.execute("INSERT INTO socket_place (user_id, place, boot) VALUES ('ada', 1, 77), ('ada', 2, 88)")
+    await db.execute(
+        "INSERT INTO actor (node, name, label, kind, boot, pid, state) VALUES ('n', 'web', 'w', 'web', 77, 1, 'ready')"
+    )
 
     counts = await reaper.sweep()
 
-    assert (counts["tokens"], counts["failures"]) == (1, 1)
+    assert (counts["tokens"], counts["failures"], counts["places"]) == (1, 1, 1)
     assert await db.fetch_value("SELECT count(*) FROM revoked_token") == 1
 
 

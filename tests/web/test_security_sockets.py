@@ -10,7 +10,7 @@ import structlog
 from aiohttp import ClientWebSocketResponse, WSServerHandshakeError
 
 from hyperion.web.keys import SESSION_WATCH
-from hyperion.web.places import PLACES_PER_USER
+from hyperion.web.places import PLACES_PER_USER, SQL
 from tests.until import until
 from tests.web.conftest import MakeSite, Person, Site
 
@@ -150,6 +150,23 @@ async def test_of_forty_sockets_at_once_on_two_processes_twenty_open(
     assert refused == [429] * PLACES_PER_USER
 
 
+async def test_of_two_processes_that_take_the_last_place_at_once_one_gets_it(
+    site: Site, make_site: MakeSite, ada: Person
+) -> None:
+    """Row 11."""
+    await make_site()
+    one, other = (row["boot"] for row in await site.db.fetch("SELECT boot FROM actor ORDER BY boot"))
+    sockets = [await connect(ada) for _ in range(PLACES_PER_USER - 1)]
+
+    async with site.db.transaction() as connection:
+        first = await connection.fetchval(SQL.take_place, ada.id, one, PLACES_PER_USER, 60.0)
+        taking = asyncio.create_task(site.db.fetch_value(SQL.take_place, ada.id, other, PLACES_PER_USER, 60.0))
+        await until(lambda: somebody_waits(site))
+
+    assert (first is not None, await taking) == (True, None)
+    assert not any(socket.closed for socket in sockets)
+
+
 async def test_the_sockets_of_a_process_that_died_take_no_places(site: Site, make_site: MakeSite, ada: Person) -> None:
     """Row 11."""
     other = await make_site()
@@ -183,6 +200,11 @@ async def test_places_are_given_back_once_the_database_is_there_again(site: Site
 
 async def status_is_open(person: Person, site: Site) -> bool:
     return await status_of_another(person, site) == 101
+
+
+async def somebody_waits(site: Site) -> bool:
+    waiting = "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)"
+    return bool(await site.db.fetch_value(waiting))
 
 
 async def nobody_has_a_place(site: Site) -> bool:
