@@ -15,7 +15,7 @@ RUN useradd --uid 1000 --create-home hyperion \
     && chown hyperion:hyperion /data
 COPY --from=builder /venv /venv
 WORKDIR /app
-COPY supervisor.py ./
+COPY supervisor.py NOTICE ./
 COPY sql sql
 COPY hyperion hyperion
 RUN /venv/bin/python -m compileall -q hyperion supervisor.py

@@ -15,6 +15,7 @@ from hyperion.db.embedded import EmbeddedPostgres
 from hyperion.errors import BadConfiguration, DatabaseUnavailable, HyperionError
 from hyperion.media import photos, recovery
 from hyperion.media.store import LocalStore, store_name
+from hyperion.media.store import state as store_state
 from hyperion.model_commands import make_model_commands
 from hyperion.queue import Wakeup
 from hyperion.settings import Settings, documented, load

@@ -10,8 +10,8 @@ HyperionError
 ├── PhotoGone             the photo was deleted while somebody worked on it
 ├── DetectionGone         a photo has no detection of that number (any more)
 ├── StatusConflict        a photo is in a state from which that step is not legal
+├── QuotaExceeded         a user keeps as many photos, or bytes of them, as one may
 ├── PhotoUnusable         the bytes are no photo that can be kept; trying again is useless
-│   └── PhotoTooLarge     reading it takes more memory than there is for that
 ├── PhotoTooSlow          reading it, or looking at it, takes more time than there is for that
 ├── PhotoMissing          the store has no photo under that path
 ├── BatchRefused          the store does not take these changes as one; parts of them it may
@@ -95,6 +95,14 @@ class StatusConflict(HyperionError):
         self.wanted = wanted
 
 
+class QuotaExceeded(HyperionError):
+    """One more photo would take a user over `limit`, which says how much of what may be kept."""
+
+    def __init__(self, limit: str) -> None:
+        super().__init__(f"You may keep at most {limit}.")
+        self.limit = limit
+
+
 class PhotoUnusable(HyperionError):
     """The bytes are no photo that can be kept. `code` is stable and for programs."""
 
@@ -102,13 +110,6 @@ class PhotoUnusable(HyperionError):
         super().__init__(detail)
         self.code = code
         self.detail = detail
-
-
-class PhotoTooLarge(PhotoUnusable):
-    """Decoding the photo takes more memory than it may."""
-
-    def __init__(self) -> None:
-        super().__init__("too_much_memory", "The photo takes more memory to decode than there is for it.")
 
 
 class PhotoTooSlow(HyperionError):

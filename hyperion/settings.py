@@ -119,6 +119,18 @@ class Settings(HubSettings):
     upload_timeout_s: float = _setting(
         "HYPERION_UPLOAD_TIMEOUT_S", read.seconds(1, 3600), 300.0, "longest time that one upload request may take"
     )
+    user_max_files: int = _setting(
+        "HYPERION_USER_MAX_FILES", read.whole(1, 10**9), 100_000, "most photos that one user may keep"
+    )
+    user_max_bytes: int = _setting(
+        "HYPERION_USER_MAX_BYTES", read.whole(1024, 1 << 50), 100 << 30, "most bytes of photos that one user may keep"
+    )
+    request_timeout_s: float = _setting(
+        "HYPERION_REQUEST_TIMEOUT_S",
+        read.seconds(0.1, 3600),
+        20.0,
+        "time for a request's headers, for a JSON body, for each 16 KiB of an upload",
+    )
     heartbeat_s: float = _setting(
         "HYPERION_HEARTBEAT_S", read.seconds(0.1, 60), 2.0, "time between two beats of an actor"
     )

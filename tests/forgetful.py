@@ -13,6 +13,9 @@ class ForgetfulDatabase(Database):
 
     is_forgetful = False
 
+    async def __aenter__(self) -> "ForgetfulDatabase":
+        return self
+
     @asynccontextmanager
     async def transaction(self, **options: Any) -> AsyncIterator[Connection]:
         async with super().transaction(**options) as connection:

@@ -54,6 +54,10 @@ class Results:
         return "\n".join(
             f"{system:<9} {scenario:<28} {statistics.median(values):>10,.2f} {unit:<10}"
             f" {min(values):>10,.2f} … {max(values):<10,.2f}"
-            f" {self._goals[system, scenario].verdict(statistics.median(values)) if (system, scenario) in self._goals else ''}".rstrip()
+            f" {self._verdict(system, scenario, statistics.median(values))}".rstrip()
             for (system, scenario, unit), values in self._values.items()
         )
+
+    def _verdict(self, system: str, scenario: str, median: float) -> str:
+        goal = self._goals.get((system, scenario))
+        return goal.verdict(median) if goal else ""

@@ -30,7 +30,7 @@ KEEP_TRAFFIC_S = 900.0
 KEEP_BATCHES_S = 86400.0
 KEEP_SESSIONS_S = 86400.0
 KEEP_MAIL_S = 86400.0
-CLOCKS_APART_S = 300.0  # a token's end is told by the clock of the web process
+CLOCKS_APART_S = 60.0  # the web processes read the database's clock now and then
 RETRY_S = 1.0
 PAUSE_S = 5.0
 Counts = dict[str, int]
@@ -138,10 +138,11 @@ class Reaper(Actor):
             return True
 
     async def sweep(self) -> Counts:
-        """Delete what is over: finished tasks, expired tokens, old samples, nodes that left."""
+        """Delete what is over: finished tasks, expired tokens, places of dead sockets, old samples, nodes that left."""
         return {
             "tasks": await queue.purge_finished(self.db, older_than_s=self.settings.task_retention_s),
             "tokens": affected(await self.db.execute(SQL.expire_tokens, CLOCKS_APART_S)),
+            "places": affected(await self.db.execute(SQL.free_places, self.settings.offline_s)),
             "failures": affected(await self.db.execute(SQL.expire_failures, KEEP_FAILURES_S)),
             "samples": affected(await self.db.execute(SQL.expire_samples, KEEP_SAMPLES_S)),
             "history": await self._expire_history(),

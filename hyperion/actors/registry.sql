@@ -236,6 +236,17 @@ SET covered_s = h.covered_s + EXCLUDED.covered_s,
 DELETE FROM revoked_token
 WHERE expires_at < now() - make_interval(secs => $1)
 
+-- name: free_places
+-- $1 age in seconds. Places of sockets that no process holds any more.
+DELETE FROM socket_place AS p
+WHERE NOT EXISTS (
+    SELECT 1
+    FROM actor AS a
+    WHERE a.boot = p.boot
+      AND a.state NOT IN ('gone', 'drained')
+      AND a.beat_at > now() - make_interval(secs => $1)
+)
+
 -- name: expire_failures
 -- $1 age in seconds
 DELETE FROM login_failure

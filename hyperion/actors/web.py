@@ -11,6 +11,7 @@ from hyperion.actors.specs import Life
 from hyperion.media.store import make_store
 from hyperion.settings import Settings
 from hyperion.web.app import make_app, watch
+from hyperion.web.connection import Runner
 from hyperion.web.updates import OPEN_SOCKETS
 
 log = logs.get_logger()
@@ -27,7 +28,7 @@ class Web(Actor):
     def __init__(self, life: Life, settings: Settings) -> None:
         super().__init__(life, settings)
         self._store = make_store(settings)
-        self._app = make_app(settings, self.db, self.wakeup, self._store)
+        self._app = make_app(settings, self.db, self.wakeup, self._store, boot=life.boot)
 
     def open_sockets(self) -> int:
         """Return how many clients follow their photos."""
@@ -35,9 +36,7 @@ class Web(Actor):
 
     async def work(self) -> None:
         """Serve until drained or cancelled."""
-        runner = web.AppRunner(
-            self._app, handle_signals=False, access_log=None, shutdown_timeout=DRAIN_S, keepalive_timeout=75
-        )
+        runner = Runner(self._app, shutdown_timeout=DRAIN_S)
         await runner.setup()
         try:
             site = web.TCPSite(runner, self.settings.host, self.settings.port, backlog=1024)

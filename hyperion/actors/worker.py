@@ -22,7 +22,6 @@ from hyperion.actors.specs import TITANS, Life
 from hyperion.errors import (
     LeaseLost,
     PhotoGone,
-    PhotoTooLarge,
     PhotoTooSlow,
     PhotoUnusable,
     StatusConflict,
@@ -45,6 +44,10 @@ log = logs.get_logger()
 T = TypeVar("T")
 
 EXIT_STUCK = 6
+NO_MEMORY = "The photo takes more memory than there is for it."
+PREPARE_AFTER_S = 1.0
+PREPARE_APART_S = 0.2
+TIDY_AFTER_S = 2.0
 _libc = ctypes.CDLL(None)
 
 
@@ -83,9 +86,19 @@ class Worker(ClaimingActor):
         """Claim and handle tasks until drained or cancelled."""
         self.mark_ready()
         self._limit_memory()
-        while leases := await self.next_leases(1):
+        # Ten models at once would keep the rest of the tree from starting.
+        asyncio.get_running_loop().call_later(PREPARE_AFTER_S + self.place * PREPARE_APART_S, self._detector.prepare)
+        while leases := await self._next_lease():
             with structlog.contextvars.bound_contextvars(task_id=leases[0].task_id, media_id=str(leases[0].item)):
                 await self._handle(leases[0])
+
+    async def _next_lease(self) -> list[Lease]:
+        """Wait for a task; when none comes for a while give memory back."""
+        tidying = asyncio.get_running_loop().call_later(TIDY_AFTER_S, _give_memory_back)
+        try:
+            return await self.next_leases(1)
+        finally:
+            tidying.cancel()
 
     async def _handle(self, lease: Lease) -> None:
         """Work on one task; whatever happens, its lease is settled, handed back or lost."""
@@ -95,29 +108,10 @@ class Worker(ClaimingActor):
             try:
                 async with asyncio.timeout(self.settings.task_timeout_s):
                     await (self._analyse(lease) if lease.kind == "analyse" else self._simulate(lease))
-            except (PhotoGone, StatusConflict) as error:
-                await self._drop(lease, reason=str(error))
-            except PhotoTooSlow as error:
-                await self.fail(lease, error=str(error), max_attempts=self.settings.max_crashes)
-                self._end_stuck()
-            except PhotoTooLarge as error:
-                await self.fail(lease, error=error.detail, max_attempts=self.settings.max_crashes)
-            except PhotoUnusable as error:
-                await self._refuse(lease, reason=error.detail)
             except LeaseLost:
                 raise
-            except StoreUnavailable as error:  # its pause must not cost the photo its attempts
-                log.warning("task.postponed", reason=str(error))
-                await self.fail(lease, error=f"{type(error).__name__}: {error}", max_attempts=FOR_EVER)
-            except TimeoutError:
-                await self.fail(lease, error=f"took longer than {self.settings.task_timeout_s:g} s")
-            except MemoryError as error:
-                log.error("worker.out_of_memory", attempt=lease.attempt)
-                await self.fail(lease, error=f"no memory was left: {error}".rstrip(": "))
-                self.stop()  # it would fail at every photo that it can get; its next life has all its memory
-            except Exception as error:
-                log.exception("task.failed", attempt=lease.attempt)
-                await self.fail(lease, error=f"{type(error).__name__}: {error}")
+            except Exception as error:  # noqa: BLE001  (where a task ends)
+                await self._settle_failure(lease, error)
             else:
                 log.info("task.finished", took_s=round(time.monotonic() - started_s, 3))
         except LeaseLost:
@@ -128,7 +122,30 @@ class Worker(ClaimingActor):
         finally:
             self.forget([lease])
             self.show_task(None)
-            _give_memory_back()
+
+    async def _settle_failure(self, lease: Lease, error: Exception) -> None:
+        """End a task that raised: without a result, with another attempt, or with a reason for FAILED."""
+        reason = f"{type(error).__name__}: {error}"
+        match error:
+            case PhotoGone() | StatusConflict():
+                await self._drop(lease, reason=str(error))
+            case PhotoTooSlow():
+                await self.fail(lease, error=str(error), max_attempts=self.settings.max_crashes)
+                self._end_stuck()
+            case PhotoUnusable():
+                await self._refuse(lease, reason=error.detail)
+            case MemoryError():
+                log.error("worker.out_of_memory", attempt=lease.attempt)
+                await self.fail(lease, error=NO_MEMORY, max_attempts=self.settings.max_crashes)
+                self.stop()  # it would fail at every photo that it can get; its next life has all its memory
+            case StoreUnavailable():  # its pause must not cost the photo its attempts
+                log.warning("task.postponed", reason=str(error))
+                await self.fail(lease, error=reason, max_attempts=FOR_EVER)
+            case TimeoutError():
+                await self.fail(lease, error=f"took longer than {self.settings.task_timeout_s:g} s")
+            case _:
+                log.error("task.failed", attempt=lease.attempt, exc_info=error)
+                await self.fail(lease, error=reason)
 
     async def _analyse(self, lease: Lease) -> None:
         photo = await self._begin(lease)
@@ -262,6 +279,6 @@ class Worker(ClaimingActor):
 
 
 def _give_memory_back() -> None:
-    """Return what the last photo left free in the heap; ten workers would keep 80 MB of it."""
+    """Return what photos have left free in the heap; ten workers would keep 80 MB of it."""
     if hasattr(_libc, "malloc_trim"):  # glibc has it, musl has not
         _libc.malloc_trim(0)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import asyncpg
 
@@ -113,12 +113,7 @@ class Database:
         """How many connections of the pool are borrowed at the moment."""
         return self._pool.in_use
 
-    @property
-    def in_use(self) -> int:
-        """How many connections of the pool are borrowed at the moment."""
-        return self._pool.get_size() - self._pool.get_idle_size() if self._pool else 0
-
-    async def __aenter__(self) -> "Database":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_error: object) -> None:

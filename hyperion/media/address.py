@@ -29,7 +29,7 @@ log = logs.get_logger()
 FARTHEST_KM = 50.0
 
 _EARTH_KM = 6371.0
-_NEAR_KM = 0.5  # so that a quarter does not hide its city from who stands in its middle
+_NEAR_KM = 1.0  # so that a quarter does not hide its city from who stands in its middle
 _KM_A_DEGREE = math.pi * _EARTH_KM / 180
 _BUILD_LIMIT_S = 60.0
 _PLACE = np.dtype([("lat", "<f4"), ("lng", "<f4"), ("reach_km", "<f4"), ("name_at", "<u4")])
@@ -59,7 +59,7 @@ class Gazetteer:
     def address(self, lat: float | None, lng: float | None) -> str | None:
         """Return "City, Country" for a position in degrees; None without one, or far from any place.
 
-        A large city reaches farther than a village: what is least is the distance divided by 1 km
+        A large city reaches farther than a village: what is least is the distance, a kilometre added, divided by 1 km
         and 10 m for each square root of the people who live there (8,000,000: 29 km).
         """
         if lat is None or lng is None:

@@ -20,7 +20,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from hyperion.errors import PhotoTooLarge, PhotoUnusable
+from hyperion.errors import PhotoUnusable
 
 _HEAD_BYTES = 32
 _ORIENTATION = 274
@@ -109,7 +109,7 @@ def picture(content: BinaryIO | Path, *, least_side: int = 600) -> Image.Image:
     It is halved as often as its shorter side stays `least_side` pixels or more: a JPEG while it is
     decoded, which saves most of the time. What a JPEG lacks at its end is grey. Other types are
     decoded in full: the pixel cap must have been checked by `probe` before. Raises PhotoUnusable
-    as `probe` does, PhotoTooLarge where the memory does not suffice.
+    as `probe` does, MemoryError where the memory does not suffice.
     """
     with opened(content) as image:
         flat = _flat_rgb(_upright(_halved(image, least_side), image))
@@ -150,8 +150,6 @@ def _faults_translated() -> Iterator[None]:
         yield
     except (PhotoUnusable, MemoryError):  # that there is no memory says nothing of the photo
         raise
-    except MemoryError as fault:
-        raise PhotoTooLarge from fault
     except Image.DecompressionBombError as fault:
         raise PhotoUnusable("too_many_pixels", "The photo has too many pixels.") from fault
     except Exception as fault:  # Decoders of hostile bytes raise all there is: struct.error, KeyError …

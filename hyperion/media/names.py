@@ -21,7 +21,9 @@ def display_name(name: str) -> str:
     script stay: it is text, so whoever writes it into HTML or a header escapes it there.
     """
     visible = "".join(c for c in name if c not in _BIDI_MARKS and unicodedata.category(c) not in _INVISIBLE_CATEGORIES)
-    last = unicodedata.normalize("NFC", re.split(r"[/\\]", visible)[-1].strip())
+    last = re.split(r"[/\\]", visible)[-1].strip()
+    # Cut before as well as after: the time to normalise grows with the square of the length.
+    last = unicodedata.normalize("NFC", _shortened(last, 4 * DISPLAY_NAME_MAX))
     if not last.strip(" ."):
         return "photo"
     return _shortened(last, DISPLAY_NAME_MAX)

@@ -16,8 +16,10 @@ import msgspec
 
 from hyperion.db import Database, load_queries
 from hyperion.errors import PhotoGone, StatusConflict
+from hyperion.media import quota
 from hyperion.media.detector import Finding
 from hyperion.media.exif import Facts
+from hyperion.media.quota import NO_LIMIT, Allowance
 from hyperion.media.status import REACHED_FROM, Status
 from hyperion.media.transaction import ANALYSE_LANE, ARCHIVE_LANE, PhotoTransaction
 from hyperion.queue import NewTask
@@ -55,11 +57,13 @@ class Photo:
     is_stored: bool
 
 
-async def create(tx: PhotoTransaction, photo: NewPhoto, parts: Iterable[bytes]) -> None:
+async def create(
+    tx: PhotoTransaction, photo: NewPhoto, parts: Iterable[bytes], *, allowance: Allowance = NO_LIMIT
+) -> None:
     """Keep a new photo, PENDING, with its bytes and the task that stores them.
 
     `parts` are the bytes in order, each of PART_BYTES but the last. They go first: from the photo's row on
-    the user's other photos wait for this commit.
+    the user's other photos wait for this commit. Raises QuotaExceeded.
     """
     for number, part in enumerate(parts):
         await tx.connection.execute(SQL.insert_part, photo.id, number, part)
@@ -75,6 +79,7 @@ async def create(tx: PhotoTransaction, photo: NewPhoto, parts: Iterable[bytes]) 
         photo.store_path,
     )
     await tx.enqueue([archive_task(photo.id)])
+    await quota.count(tx, photo.user_id, photo.size_bytes, allowance)
     await write_log(tx, [photo.id], Status.PENDING)
 
 
@@ -250,7 +255,10 @@ async def delete(tx: PhotoTransaction, user_id: str, media_ids: Sequence[UUID] |
     The removal is queued for every photo: one that is not stored yet may be on its way there.
     """
     gone = await tx.connection.fetch(SQL.delete_media, user_id, media_ids)
+    if not gone:
+        return 0
     await tx.enqueue([erase_task(row["store_path"]) for row in gone])
+    await quota.uncount(tx, user_id, files=len(gone), size_bytes=sum(row["size_bytes"] for row in gone))
     return len(gone)
 
 

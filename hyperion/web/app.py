@@ -23,6 +23,7 @@ from hyperion.web.middlewares import complete_headers, counting, explain, identi
 from hyperion.web.openapi import make_document
 from hyperion.web.origins import guard_origin
 from hyperion.web.passwords import Passwords
+from hyperion.web.places import SocketPlaces
 from hyperion.web.presence import Presence
 from hyperion.web.reading import JSON_LIMIT_BYTES
 from hyperion.web.revocation import REVOKED_CHANNEL, SessionWatch
@@ -42,11 +43,18 @@ LEFTOVER_S = 3600.0
 
 
 def make_app(
-    settings: Settings, db: Database, wakeup: Wakeup, store: Store, *, bcrypt_rounds: int = passwords.ROUNDS
+    settings: Settings,
+    db: Database,
+    wakeup: Wakeup,
+    store: Store,
+    *,
+    boot: int = 0,
+    bcrypt_rounds: int = passwords.ROUNDS,
 ) -> web.Application:
     """Return the application; the caller runs and closes `db`, `wakeup` and `store`.
 
-    Call it before `wakeup.run` is started, as it asks for bells. `bcrypt_rounds` is for tests.
+    Call it before `wakeup.run` is started, as it asks for bells. `boot` is the web actor's, under which
+    other web processes know it; `bcrypt_rounds` is for tests.
     """
     traffic, presence = Traffic(), Presence()
     counted = counting(traffic, sockets={route.path for route in ROUTES if route.status == 101})
@@ -63,6 +71,7 @@ def make_app(
     app[keys.THROTTLE] = Throttle(db, trusted_hops=settings.trusted_hops)
     app[keys.CLOCK] = clock = Clock()
     app[keys.TOKENS] = Tokens(settings.secret_key, clock)
+    app[keys.PLACES] = SocketPlaces(db, boot=boot, silent_s=settings.offline_s)
     app[keys.FEED] = LiveFeed(db, store, wakeup.bell(LIVE_CHANNEL))
     app[keys.SESSION_WATCH] = SessionWatch(db, wakeup.bell(REVOKED_CHANNEL), clock=clock)
     app[keys.UPLOAD_SPOOL] = Spool(settings.var_dir / "spool", limit=MOST_UPLOADS)
@@ -118,5 +127,6 @@ async def _run_watchers(app: web.Application) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(app[keys.CLOCK].run(app[keys.DB]))
         tasks.create_task(app[keys.FEED].run())
+        tasks.create_task(app[keys.PLACES].run())
         tasks.create_task(app[keys.SESSION_WATCH].run())
         tasks.create_task(app[keys.FLUSHER].run())

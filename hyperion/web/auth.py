@@ -1,5 +1,6 @@
 """Signing up, in and out, and one's own profile."""
 
+import unicodedata
 from typing import Annotated
 
 import msgspec
@@ -19,6 +20,8 @@ from hyperion.web.tokens import LIFE, TICKET_LIFE, Claims
 SQL = load_queries(__package__, "auth.sql")
 
 EMAIL_MAX = 254
+# More cannot be right, in any composition; the time to normalise grows with the square of the length.
+LONGEST_GUESS = 1024
 DEFAULT_NAME = "Unnamed User"
 DEFAULT_LANGUAGE = "en"
 
@@ -37,8 +40,8 @@ class Signup(msgspec.Struct, frozen=True):
 class Login(msgspec.Struct, frozen=True):
     """A claim to be somebody."""
 
-    email: str
-    password: str
+    email: Annotated[str, Meta(max_length=LONGEST_GUESS)]
+    password: Annotated[str, Meta(max_length=LONGEST_GUESS)]
 
 
 class Profile(msgspec.Struct, frozen=True):
@@ -91,7 +94,7 @@ async def signup(request: web.Request, body: Signup) -> Message:
 async def login(request: web.Request, body: Login) -> web.Response:
     """Check email and password, and set the cookie."""
     db = request.app[DB]
-    account = await db.fetch_row(SQL.account, body.email.strip())
+    account = await db.fetch_row(SQL.account, _canonical(body.email))
     assert account is not None
     async with request.app[THROTTLE].attempt(request, account["key"]) as attempt:
         attempt.succeeded = await request.app[PASSWORDS].matches(body.password, account["password_hash"])
@@ -170,8 +173,13 @@ async def _end_session(request: web.Request, claims: Claims) -> None:
             return
 
 
+def _canonical(email: str) -> str:
+    """Return the one spelling of an address: what looks the same is the same account's (NFKC)."""
+    return unicodedata.normalize("NFKC", email).strip()
+
+
 def _checked_email(given: str) -> str:
-    email = given.strip()
+    email = _canonical(given)
     name, _, domain = email.rpartition("@")
     if not name or not domain or not email.isprintable() or " " in email:
         raise invalid("/email", "This is not an email address.")

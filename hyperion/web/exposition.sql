@@ -23,7 +23,7 @@ ORDER BY lane
 
 -- name: totals
 -- $1 age in seconds. What the actors have done that are there or did something since.
-SELECT COALESCE(t.label, a.label) AS label, t.lane, t.done, t.failed, COALESCE(t.restarts, 0) AS restarts
+SELECT DISTINCT COALESCE(t.label, a.label) AS label, t.lane, t.done, t.failed, COALESCE(t.restarts, 0) AS restarts
 FROM actor_total AS t
 FULL JOIN actor AS a ON a.label = t.label
 WHERE a.label IS NOT NULL
@@ -31,8 +31,9 @@ WHERE a.label IS NOT NULL
 ORDER BY label
 
 -- name: actors
--- $1 silence in seconds from which on nobody is behind a row.
-SELECT
+-- $1 silence in seconds from which on nobody is behind a row. A node that came back under another name
+-- may have left rows with the labels of its actors behind: only the newest of each counts.
+SELECT DISTINCT ON (label)
     label,
     extract(epoch FROM clock_timestamp() - beat_at)::float8 AS age_s,
     state IN ('starting', 'ready', 'stopping') AND beat_at > now() - make_interval(secs => $1) AS is_there,
@@ -40,4 +41,4 @@ SELECT
     pool_in_use,
     open_sockets
 FROM actor
-ORDER BY label
+ORDER BY label, beat_at DESC

@@ -13,6 +13,7 @@ from hyperion.web.clock import Clock
 from hyperion.web.flusher import Flusher
 from hyperion.web.live import LiveFeed
 from hyperion.web.passwords import Passwords
+from hyperion.web.places import SocketPlaces
 from hyperion.web.presence import Presence
 from hyperion.web.revocation import SessionWatch
 from hyperion.web.spool import Spool
@@ -38,6 +39,7 @@ STORE: web.AppKey[Store] = web.AppKey("store", Store)
 PASSWORDS = web.AppKey("passwords", Passwords)
 CLOCK = web.AppKey("clock", Clock)
 TOKENS = web.AppKey("tokens", Tokens)
+PLACES = web.AppKey("places", SocketPlaces)
 FEED = web.AppKey("feed", LiveFeed)
 PROBES = web.AppKey("probes", asyncio.Semaphore)
 THROTTLE = web.AppKey("throttle", Throttle)

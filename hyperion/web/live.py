@@ -5,8 +5,6 @@ later, so a reader's place is one number and `seq > place` is all that it has mi
 """
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from uuid import UUID
 
 import msgspec
@@ -27,7 +25,6 @@ SQL = load_queries(__package__, "live.sql")
 
 POLL_S = 1.0
 PAGE = 200
-READERS_PER_USER = 20
 
 
 class MediaStatusUpdate(msgspec.Struct, frozen=True, tag_field="type", tag="MEDIA_STATUS_UPDATE"):
@@ -73,21 +70,6 @@ class LiveFeed:
         self._bell = bell
         self._poll_s = poll_s
         self._following: dict[str, _Following] = {}
-        self._places_taken: Counter[str] = Counter()
-
-    @contextmanager
-    def place_for(self, user_id: str) -> Iterator[bool]:
-        """Hold one of the user's 20 places in this process; False: all are taken."""
-        if self._places_taken[user_id] >= READERS_PER_USER:
-            yield False
-            return
-        self._places_taken[user_id] += 1
-        try:
-            yield True
-        finally:
-            self._places_taken[user_id] -= 1
-            if not self._places_taken[user_id]:
-                del self._places_taken[user_id]
 
     async def current_seq(self, user_id: str) -> int:
         """Return the number of the user's last change. Raises DatabaseUnavailable."""

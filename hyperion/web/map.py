@@ -17,7 +17,7 @@ from hyperion.web import links
 from hyperion.web.answers import kept_while_unchanged
 from hyperion.web.detections import BoundingBox, FoundThing
 from hyperion.web.keys import DB, STATS_CACHE, STORE
-from hyperion.web.kinds import Instant, Latitude, Longitude, Percent, Share
+from hyperion.web.kinds import Instant, Latitude, Longitude, Percent
 from hyperion.web.problems import Problem, invalid, media_not_found
 from hyperion.web.reading import media_id
 from hyperion.web.sessions import Session

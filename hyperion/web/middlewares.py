@@ -22,7 +22,7 @@ _WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _QUIET = frozenset({"/livez", "/readyz", "/api/health"})
 _REQUEST_ID_KEY = web.RequestKey("request_id", str)
 _STARTED_KEY = web.RequestKey("response_started", bool)
-_YEAR_S = 31_536_000
+HSTS = "max-age=31536000; includeSubDomains"  # a year
 _GONE = 499  # what is logged and counted for a client that went away
 _OTHER_METHOD = "_OTHER"  # anybody can invent methods, and each would be a row
 
@@ -106,10 +106,10 @@ async def complete_headers(request: web.Request, response: web.StreamResponse) -
     for name, value in SECURITY_HEADERS.items():
         headers.setdefault(name, value)
     if not request.app[SETTINGS].dev:
-        headers.setdefault(hdrs.STRICT_TRANSPORT_SECURITY, f"max-age={_YEAR_S}; includeSubDomains")
+        headers.setdefault(hdrs.STRICT_TRANSPORT_SECURITY, HSTS)
     headers[hdrs.VARY] = hdrs.ORIGIN
     headers.update(origins.cors_headers(request))
-    headers[REQUEST_ID] = request.get(_REQUEST_ID_KEY, "")
+    headers.setdefault(REQUEST_ID, request.get(_REQUEST_ID_KEY, ""))
 
 
 def _failed(request: web.Request) -> web.StreamResponse:

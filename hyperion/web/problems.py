@@ -13,6 +13,7 @@ from hyperion.errors import (
     DetectionGone,
     HyperionError,
     PhotoGone,
+    QuotaExceeded,
     StatusConflict,
     StoreUnavailable,
 )
@@ -78,25 +79,28 @@ def media_not_found(detail: str = "Media not found") -> Problem:
     return Problem(404, "media_not_found", detail)
 
 
-def busy(detail: str) -> Problem:
-    """Return the 503 for something that is used up right now."""
-    return Problem(503, "busy", detail, headers={"Retry-After": str(RETRY_AFTER_S)})
+def unavailable(code: str, detail: str) -> Problem:
+    """Return the 503 for something that is away or used up right now."""
+    return Problem(503, code, detail, headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
 def from_error(error: HyperionError) -> Problem | None:
     """Say which answer an error of ours means; None: it should never have come this far."""
-    retry = {"Retry-After": str(RETRY_AFTER_S)}
-    if isinstance(error, DatabaseUnavailable):
-        return Problem(503, "database_unavailable", "The database cannot be reached right now.", headers=retry)
-    if isinstance(error, StoreUnavailable):
-        return Problem(503, "store_unavailable", "The photo store cannot be reached right now.", headers=retry)
-    if isinstance(error, PhotoGone):
-        return media_not_found()
-    if isinstance(error, DetectionGone):
-        return Problem(409, "detection_gone", f"The photo has no detection {error.detection_id} (any more).")
-    if isinstance(error, StatusConflict):
-        return Problem(409, "status_conflict", f"The photo is {error.now} and cannot become {error.wanted} now.")
-    return None
+    problem: Problem | None = None
+    match error:
+        case DatabaseUnavailable():
+            problem = unavailable("database_unavailable", "The database cannot be reached right now.")
+        case StoreUnavailable():
+            problem = unavailable("store_unavailable", "The photo store cannot be reached right now.")
+        case PhotoGone():
+            problem = media_not_found()
+        case DetectionGone():
+            problem = Problem(409, "detection_gone", f"The photo has no detection {error.detection_id} (any more).")
+        case QuotaExceeded():
+            problem = Problem(413, "over_quota", str(error))
+        case StatusConflict():
+            problem = Problem(409, "status_conflict", f"The photo is {error.now} and cannot become {error.wanted} now.")
+    return problem
 
 
 def from_http(error: web.HTTPException) -> Problem:

@@ -12,12 +12,12 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestPayloadError
 
+from hyperion.web.keys import SETTINGS
 from hyperion.web.problems import Problem, invalid, media_not_found
 
 T = TypeVar("T")
 
 JSON_LIMIT_BYTES = 64 << 10
-BODY_TIMEOUT_S = 15
 UNREADABLE = (RequestPayloadError, HttpProcessingError)
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"missing required field `(\w+)`")
@@ -89,16 +89,17 @@ async def _bounded_body(request: web.Request) -> bytes:
     too_large = Problem(413, "too_large", f"The body may have at most {JSON_LIMIT_BYTES} bytes.")
     if (request.content_length or 0) > JSON_LIMIT_BYTES:
         raise too_large
+    within_s = request.app[SETTINGS].request_timeout_s
     body = bytearray()
     try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
+        async with asyncio.timeout(within_s):
             # What is counted is unpacked already, so a gzip bomb ends here too.
             async for chunk in request.content.iter_any():
                 body += chunk
                 if len(body) > JSON_LIMIT_BYTES:
                     raise too_large
     except TimeoutError:
-        raise Problem(408, "too_slow", f"The body did not arrive within {BODY_TIMEOUT_S} s.") from None
+        raise Problem(408, "too_slow", f"The body did not arrive within {within_s:g} s.") from None
     except UNREADABLE:
         raise Problem(400, "unreadable_body", "The body cannot be read as its headers describe it.") from None
     return bytes(body)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from hyperion.web.problems import busy
+from hyperion.web.problems import unavailable
 
 
 class Spool:
@@ -23,7 +23,7 @@ class Spool:
     async def folder(self) -> AsyncIterator[Path]:
         """Give an empty folder for the time of the block. Raises Problem 503 when all are in use."""
         if self._in_use >= self._limit:
-            raise busy("Too many transfers at once.")
+            raise unavailable("busy", "Too many transfers at once.")
         self._in_use += 1
         try:
             path = Path(await asyncio.to_thread(self._make))

@@ -7,6 +7,7 @@ from typing import Any
 
 import jwt
 from cachetools import LRUCache
+from jwt.types import Options
 
 from hyperion.web.clock import Clock
 
@@ -107,7 +108,7 @@ class Tokens:
 
     def _decode(self, token: str, required: list[str], *, audience: str | None = None) -> dict[str, Any]:
         # Without the times: PyJWT would judge them by this machine's clock.
-        options = {"require": required, "verify_exp": False, "verify_iat": False}
+        options: Options = {"require": required, "verify_exp": False, "verify_iat": False}
         return jwt.decode(token, self._key, algorithms=[ALGORITHM], audience=audience, options=options)
 
 

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from hyperion.errors import DatabaseUnavailable
 from hyperion.web import origins, sessions
-from hyperion.web.keys import FEED, PRESENCE, SESSION_WATCH
+from hyperion.web.keys import FEED, PLACES, PRESENCE, SESSION_WATCH
 from hyperion.web.live import LiveFeed, Reader
 from hyperion.web.outbox import Outbox
 from hyperion.web.problems import Problem
@@ -45,9 +45,7 @@ async def follow(request: web.Request, session: Session, query: Follow) -> web.S
     ends, 1009 after a frame of more than 64 KiB, 1013 when the client reads too slowly.
     """
     feed = request.app[FEED]
-    with feed.place_for(session.user.id) as is_free:
-        if not is_free:
-            raise Problem(429, "too_many_sockets", "Too many open sockets.", headers={"Retry-After": "30"})
+    async with request.app[PLACES].hold(session.user.id):
         current = await feed.current_seq(session.user.id)
         socket = web.WebSocketResponse(
             heartbeat=HEARTBEAT_S, max_msg_size=FRAME_LIMIT_BYTES, timeout=CLOSE_LIMIT_S, compress=False

@@ -13,9 +13,10 @@ from aiohttp import web
 
 from hyperion import logs
 from hyperion.db import load_queries
-from hyperion.errors import CommitUncertain, DatabaseUnavailable, PhotoUnusable
-from hyperion.media import image, names, photos
+from hyperion.errors import CommitUncertain, DatabaseUnavailable, PhotoUnusable, QuotaExceeded
+from hyperion.media import image, names, photos, quota
 from hyperion.media.photos import NewPhoto
+from hyperion.media.quota import Allowance
 from hyperion.media.transaction import photo_transaction
 from hyperion.web.answers import kept_while_unchanged
 from hyperion.web.ids import uuid7
@@ -71,6 +72,7 @@ class _Checked:
 
 async def upload_files(request: web.Request, session: Session) -> Uploaded:
     """Keep the photos of a multipart body; a file that is no photo is reported and spoils no other."""
+    await quota.check(request.app[DB], session.user.id, _allowance(request))
     async with request.app[UPLOAD_SPOOL].folder() as folder:
         checked, rejected = await _receive_all(request, session.user.id, folder)
         if not checked:
@@ -78,6 +80,8 @@ async def upload_files(request: web.Request, session: Session) -> Uploaded:
             raise _nothing_usable(rejected)
         media_ids = await _keep_all(request, checked, rejected)
     request.app[TRAFFIC].count_files(stored=len(media_ids), rejected=len(rejected))
+    if not media_ids:
+        raise _nothing_usable(rejected)
     return Uploaded(f"{len(media_ids)} files uploaded successfully", media_ids, rejected)
 
 
@@ -94,7 +98,13 @@ async def _receive_all(request: web.Request, user_id: str, folder: Path) -> tupl
     settings = request.app[SETTINGS]
     checked: list[_Checked] = []
     rejected: list[Rejected] = []
-    files = receive_files(request, folder, max_files=settings.max_files, max_file_bytes=settings.max_file_bytes)
+    files = receive_files(
+        request,
+        folder,
+        max_files=settings.max_files,
+        max_file_bytes=settings.max_file_bytes,
+        step_s=settings.request_timeout_s,
+    )
     try:
         async with asyncio.timeout(settings.upload_timeout_s), aclosing(files):
             async for file in files:
@@ -136,8 +146,8 @@ def _nothing_usable(rejected: list[Rejected]) -> Problem:
     if not rejected:
         return Problem(422, "no_files", "The field `files` holds no file.")
     shown = {"rejected": [msgspec.to_builtins(entry) for entry in rejected]}
-    if all(entry.code == "too_large" for entry in rejected):
-        return Problem(413, "too_large", rejected[0].detail, extra=shown)
+    if all(entry.code in ("too_large", "over_quota") for entry in rejected):
+        return Problem(413, rejected[0].code, rejected[0].detail, extra=shown)
     detail = rejected[0].detail if len(rejected) == 1 else "None of the files can be kept."
     return Problem(422, "no_usable_files", detail, extra=shown)
 
@@ -162,13 +172,21 @@ async def _keep_all(request: web.Request, checked: list[_Checked], rejected: lis
             detail = "The database went away before this file was kept. Send it again."
             rejected += [Rejected(rest.photo.filename, "unavailable", detail) for rest in checked[number:]]
             break
-        kept.append(item.photo.id)
+        except QuotaExceeded as fault:
+            rejected.append(Rejected(item.photo.filename, "over_quota", str(fault)))
+        else:
+            kept.append(item.photo.id)
     return kept
 
 
 async def _keep(request: web.Request, item: _Checked) -> None:
     async with photo_transaction(request.app[DB], request.app[WAKEUP]) as tx:
-        await photos.create(tx, item.photo, _parts(item.path))
+        await photos.create(tx, item.photo, _parts(item.path), allowance=_allowance(request))
+
+
+def _allowance(request: web.Request) -> Allowance:
+    settings = request.app[SETTINGS]
+    return Allowance(files=settings.user_max_files, size_bytes=settings.user_max_bytes)
 
 
 async def _is_kept(request: web.Request, media_id: UUID) -> bool:

@@ -270,7 +270,11 @@ SELECT t.id, t.kind, t.item::text, t.payload ->> 'path' AS path, d.task_id IS NO
 FROM task AS t
 LEFT JOIN task_dead AS d ON d.task_id = t.id
 """
-_COUNTED = "SELECT COALESCE(sum(done), 0)::bigint AS done, COALESCE(sum(failed), 0)::bigint AS failed FROM actor_day"
+_COUNTED = """
+    SELECT COALESCE(sum(done), 0)::bigint AS done, COALESCE(sum(failed), 0)::bigint AS failed
+    FROM actor_day
+    WHERE label NOT LIKE 'archiver%'
+"""
 
 
 def _parts(entries: Sequence[Row]) -> list[list[Status]]:

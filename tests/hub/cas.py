@@ -18,7 +18,7 @@ _BOOKEND = b"\xff" * 32
 _ENTRY_BYTES = 48
 _WITH_VERIFICATION = 1 << 31
 _WITH_METADATA = 1 << 30
-_XORB_MAX_BYTES = 64 << 20
+_XORB_MAX_BYTES = (64 << 20) + 8192 * 8  # 64 MiB of chunks, and the headers of as many as there may be
 
 
 @dataclass(frozen=True)

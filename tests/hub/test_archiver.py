@@ -27,6 +27,7 @@ from tests.hub.archive import (
 )
 from tests.hub.conftest import REPO
 from tests.hub.faults import Fault
+from tests.hub.repository import Commit
 from tests.hub.server import Hub
 from tests.photos import make_photo
 from tests.until import until
@@ -285,6 +286,23 @@ async def test_a_commit_that_outlasts_the_archiver_is_unknown_and_not_repeated(
 
     assert not committed_twice(hub)
     assert not (await state.load(db, STORE)).in_doubt
+
+
+async def test_after_a_life_that_ended_in_doubt_the_next_commit_is_tied_to_the_head_it_saw(
+    db: Database, wakeup: Wakeup, hub: Hub, settings: Boot
+) -> None:
+    repository = hub.create(REPO)
+    await state.load(db, STORE)
+    await state.begin_commit(db, STORE, interval_s=1)
+    hub.faults.order("commit", faults.slow(0.5, is_deed_late=True))
+    await add_photo(db, wakeup)
+
+    async with at_work(settings()):
+        await until(lambda: hub.requests["commit"] == 1)
+        repository.commits.append(Commit("f" * 40, "the one that was in doubt", "", (), ()))
+        await until(lambda: are_equal(db, hub))
+
+    assert hub.requests["commit"] == 2
 
 
 async def test_photos_of_the_local_store_are_moved_and_can_be_read_all_the_while(

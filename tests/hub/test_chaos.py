@@ -29,7 +29,7 @@ KINDS = (
     faults.NOT_THE_HUB,
 )
 SEED = int(os.environ.get("SEED", "1"))
-ROUNDS = int(os.environ.get("ROUNDS", "5"))
+ROUNDS = int(os.environ.get("ROUNDS", "3"))
 
 
 @pytest.fixture

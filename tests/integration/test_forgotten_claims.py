@@ -1,11 +1,14 @@
 """Claims do not wait for the disk: a crash of the server may forget them, and nothing is done twice."""
 
+import itertools
 import os
 import signal
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 
 from hyperion import queue
@@ -13,30 +16,38 @@ from hyperion.db import Database, migrations
 from hyperion.db.embedded import EmbeddedPostgres
 from hyperion.errors import DatabaseUnavailable, LeaseLost
 from hyperion.queue import Claimer, Lease, NewTask
-from tests.conftest import server_binaries
+from tests.conftest import TEMPLATE, server_binaries
 from tests.lifecycle.tree import is_dead
 from tests.until import until
 
 LANE = "test"
+_numbers = itertools.count(1)
 
 
-@pytest.fixture
-def durable_postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    """A server that syncs, as in production, and that the test may kill."""
-    server = EmbeddedPostgres(tmp_path / "server", binaries=server_binaries())
-    server.start()
-    yield server
-    server.stop(immediate=True)
+@pytest.fixture(scope="module")
+def durable_postgres() -> Iterator[EmbeddedPostgres]:
+    """A server that syncs, as in production, and that tests may crash.
+
+    Its log reaches the disk only where a commit waits for that.
+    """
+    with tempfile.TemporaryDirectory(prefix="hyperion-test-") as folder:
+        server = EmbeddedPostgres(Path(folder), binaries=server_binaries())
+        server.start()
+        migrations.apply(server.ensure_database(TEMPLATE))
+        with psycopg.connect(server.url(), autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET wal_writer_delay = '10s'")
+            connection.execute("SELECT pg_reload_conf()")
+        yield server
+        server.stop(immediate=True)
 
 
 @pytest.fixture
 async def durable_db(durable_postgres: EmbeddedPostgres) -> AsyncIterator[Database]:
-    """A database on it, whose log reaches the disk only where a commit waits for that."""
-    url = durable_postgres.ensure_database("crashes")
-    migrations.apply(url)
-    async with Database(url, name="test") as db:
-        await db.execute("ALTER SYSTEM SET wal_writer_delay = '10s'")
-        await db.execute("SELECT pg_reload_conf()")
+    """A fresh database on it."""
+    name = f"test_{next(_numbers)}"
+    with psycopg.connect(durable_postgres.url(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    async with Database(durable_postgres.url(name), name="test") as db:
         await make_results(db)
         yield db
 

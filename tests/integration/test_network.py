@@ -50,7 +50,8 @@ async def test_a_listener_whose_connection_is_half_open_finds_out_and_looks_agai
 
 
 async def test_a_listener_that_is_deaf_is_found_out_however_much_it_rings(database_url: str) -> None:
-    async with KeepingLast(database_url, name="deaf") as db:
+    db = KeepingLast(database_url, name="deaf")
+    async with db:
         listener = Wakeup(db, self_test_s=0.3, self_test_limit_s=0.3)
         bell = listener.bell(CHANNEL)
         running = asyncio.create_task(listener.run())

@@ -1,7 +1,9 @@
 """Photos in the database: legal steps only, every step in the history, nothing lost on the way."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -197,6 +199,23 @@ async def test_the_archiver_puts_the_bytes_in_the_store_and_the_worker_finishes(
     assert await db.fetch_value("SELECT done FROM actor_day WHERE label = 'Worker'") == 1
     for actor in (archiver, worker):
         await actor.db.close()
+
+
+async def test_the_net_that_ships_looks_at_a_photo(db: Database, wakeup: Wakeup, settings: Settings) -> None:
+    await add_user(db)
+    media_id = await add_photo(db, wakeup)
+    await store(db, wakeup, media_id)
+    worker = Worker(life("worker"), replace(settings, detector="onnx", extraction_s=600))
+
+    await worker._handle((await worker.next_leases(1))[0])
+
+    row = await db.fetch_row("SELECT status, has_trash, address, technical_metadata FROM media")
+    assert row is not None
+    assert (row["status"], row["has_trash"], row["address"]) == ("READY", False, "Berlin, Germany")
+    technical = json.loads(row["technical_metadata"])
+    assert (technical["model"], technical["model_version"]) == ("litter", "1.0.0")
+    assert 0 < technical["detection_ms"] < 60_000
+    await worker.db.close()
 
 
 class SpyingStore(LocalStore):
@@ -409,13 +428,18 @@ async def test_a_photo_that_lost_its_task_gets_one(
 
 async def test_the_reaper_sweeps_what_is_over(db: Database, reaper: Reaper) -> None:
     await db.execute(
-        "INSERT INTO revoked_token VALUES ('old', now() - interval '6 min'), ('new', now() - interval '4 min')"
+        "INSERT INTO revoked_token VALUES ('old', now() - interval '2 min'), ('new', now() - interval '10 s')"
     )
     await db.execute("INSERT INTO login_failure (key, failed_at) VALUES ('a', now() - interval '2 days'), ('b', now())")
+    await db.execute("INSERT INTO socket_place (user_id, place, boot) VALUES ('ada', 1, 77), ('ada', 2, 88)")
+    await db.execute(
+        "INSERT INTO actor (node, name, label, kind, boot, pid, state)"
+        " VALUES ('n', 'web', 'web', 'web', 77, 1, 'ready')"
+    )
 
     counts = await reaper.sweep()
 
-    assert (counts["tokens"], counts["failures"]) == (1, 1)
+    assert (counts["tokens"], counts["failures"], counts["places"]) == (1, 1, 1)
     assert await db.fetch_value("SELECT count(*) FROM revoked_token") == 1
 
 

@@ -93,7 +93,7 @@ async def test_a_day_ends_at_midnight_of_utc_wherever_the_server_stands(
     await db.execute(f"ALTER DATABASE {name} SET timezone = 'Pacific/Kiritimati'")
     midnight_s = await since_midnight_s(db)
 
-    await put(make_metrics(), (midnight_s + 1, sample(10)), (midnight_s - 1, sample(30)))
+    await put(make_metrics(), (midnight_s + 30, sample(10)), (midnight_s - 30, sample(30)))
 
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     assert [(row["start_at"], row["cpu_s"]) for row in await history(db, "day")] == [

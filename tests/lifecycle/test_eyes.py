@@ -27,7 +27,7 @@ SignIn = Callable[[Tree], Awaitable[User]]
 ONNX = {"HYPERION_DETECTOR": "onnx", "HYPERION_WORKERS": "2"}
 
 
-def bin_finder(path: Path) -> Path:
+def can_finder(path: Path) -> Path:
     """Write a net that finds a can in the left upper quarter of every photo."""
     return make_net(
         path,
@@ -65,7 +65,7 @@ async def failed_reason(db: Database, media_id: UUID) -> str | None:
 
 
 async def test_what_an_operators_model_sees_is_on_the_map(make_tree: MakeTree, sign_in: SignIn, tmp_path: Path) -> None:
-    model = bin_finder(tmp_path / "cans.onnx")
+    model = can_finder(tmp_path / "cans.onnx")
     tree = await make_tree(
         HYPERION_MODEL=str(model), HYPERION_MODEL_CLASSES="can=garbage,bin=garbage_bin", **ONNX
     ).start()
@@ -86,20 +86,8 @@ async def test_what_an_operators_model_sees_is_on_the_map(make_tree: MakeTree, s
     assert technical["detection_ms"] > 0
 
 
-async def test_the_model_that_ships_looks_at_photos(make_tree: MakeTree, sign_in: SignIn) -> None:
-    tree = await make_tree(**ONNX).start()
-    user = await sign_in(tree)
-
-    media_ids = await user.upload(3)
-    await user.until_ready(media_ids)
-
-    items = (await user.call("GET", "/api/vault"))["items"]
-    assert {item["technical_metadata"]["model"] for item in items} == {"litter"}
-    assert not tree.events("task.failed")
-
-
 async def test_a_model_that_cannot_be_used_is_said_at_the_start(make_tree: MakeTree, tmp_path: Path) -> None:
-    model = bin_finder(tmp_path / "cans.onnx")
+    model = can_finder(tmp_path / "cans.onnx")
     tree = make_tree(HYPERION_MODEL=str(model), **ONNX)
 
     tree.launch()
@@ -108,46 +96,30 @@ async def test_a_model_that_cannot_be_used_is_said_at_the_start(make_tree: MakeT
     assert "HYPERION_MODEL_CLASSES" in str(tree.events("configuration.refused"))
 
 
-async def test_a_photo_that_hangs_its_decoder_fails_after_its_attempts_and_the_fleet_goes_on(
+async def test_photos_that_hang_a_decoder_or_eat_memory_fail_after_their_attempts_and_the_fleet_goes_on(
     make_tree: MakeTree, sign_in: SignIn, db: Database, wakeup: Wakeup, tmp_path: Path
 ) -> None:
     tree = await make_tree(
-        HYPERION_MODEL=str(bin_finder(tmp_path / "cans.onnx")),
+        HYPERION_MODEL=str(can_finder(tmp_path / "cans.onnx")),
         HYPERION_MODEL_CLASSES="can=garbage",
-        HYPERION_DECODE_TIMEOUT_S="0.7",
+        HYPERION_DECODE_TIMEOUT_S="2",
+        HYPERION_DECODE_MEMORY_BYTES=str(120 << 20),
         HYPERION_MAX_CRASHES="2",
         **ONNX,
     ).start()
     user = await sign_in(tree)
+    Image.new("RGB", (6000, 6000)).save(target := io.BytesIO(), "PNG")
 
     bomb = await add_photo(db, wakeup, scan_bomb())
-    await until(lambda: failed_reason(db, bomb), within_s=40)
-
-    assert await failed_reason(db, bomb) == "took longer than 0.7 s to read"
-    assert len(tree.events("decoder.stuck")) == 2
-    assert [event["exit"] for event in tree.events("actor.died")] == ["6", "6"]
-    await user.until_ready(await user.upload(2))
-
-
-async def test_a_photo_that_eats_memory_fails_after_its_attempts_and_the_fleet_goes_on(
-    make_tree: MakeTree, sign_in: SignIn, db: Database, wakeup: Wakeup, tmp_path: Path
-) -> None:
-    tree = await make_tree(
-        HYPERION_MODEL=str(bin_finder(tmp_path / "cans.onnx")),
-        HYPERION_MODEL_CLASSES="can=garbage",
-        HYPERION_DECODE_MEMORY_BYTES=str(150 << 20),
-        HYPERION_MAX_CRASHES="2",
-        **ONNX,
-    ).start()
-    user = await sign_in(tree)
-    Image.new("RGB", (9000, 9000)).save(target := io.BytesIO(), "PNG")
-
     glutton = await add_photo(db, wakeup, target.getvalue())
-    await until(lambda: failed_reason(db, glutton), within_s=30)
+    harmless = await user.upload(2)
 
-    reason = await failed_reason(db, glutton)
-    assert reason == "The photo takes more memory to decode than there is for it."
-    await user.until_ready(await user.upload(2))
+    await until(lambda: failed_reason(db, bomb), within_s=40)
+    await until(lambda: failed_reason(db, glutton), within_s=40)
+    assert await failed_reason(db, bomb) == "took longer than 2 s to read"
+    assert await failed_reason(db, glutton) == "The photo takes more memory than there is for it."
+    await until(lambda: len(tree.events("actor.died", exit="6")) == len(tree.events("decoder.stuck")) >= 2)
+    await user.until_ready(harmless, within_s=90)
 
 
 def test_what_actors_are_forked_from_has_one_thread_and_no_socket() -> None:

@@ -29,7 +29,7 @@ async def was_done_once(db: Database) -> bool:
     walks: dict[str, list[Status]] = {}
     for row in await db.fetch("SELECT media_id, status FROM media_log ORDER BY user_id, seq"):
         walks.setdefault(str(row["media_id"]), []).append(Status(row["status"]))
-    counted = await db.fetch_value("SELECT sum(done) FROM actor_day")
+    counted = await db.fetch_value("SELECT sum(done) FROM actor_day WHERE label NOT LIKE 'archiver%'")
     ends = Counter(status for walk in walks.values() for status in walk if status in (Status.READY, Status.FAILED))
     return all(map(is_legal_walk, walks.values())) and ends == {Status.READY: len(walks)} and counted == len(walks)
 
@@ -174,7 +174,7 @@ async def test_a_database_that_refuses_for_longer_than_anybody_waits_costs_nothi
     assert await was_done_once(db)
     assert tree.processes() == before
     assert not tree.events("lease.rescued") + tree.events("actor.hung") + tree.events("reaper.worked", duty="rescue")
-    assert len(knocks_at_s) / 3 < 3 * len(before)
+    assert len(knocks_at_s) / 3 < 6 * len(before)
     assert most_within(knocks_at_s, 0.02) < len(before) / 2
 
 
@@ -207,7 +207,7 @@ def ahead_s(tree: Tree, event: str) -> float:
 
 async def swept(db: Database) -> None:
     """Wait until the reaper has removed the revocations that are over."""
-    await db.execute("INSERT INTO revoked_token (jti, expires_at) VALUES ('long ago', now() - interval '1 s')")
+    await db.execute("INSERT INTO revoked_token (jti, expires_at) VALUES ('long ago', now() - interval '2 minutes')")
     await until(lambda: db.fetch_value("SELECT NOT EXISTS (SELECT FROM revoked_token WHERE jti = 'long ago')"))
 
 

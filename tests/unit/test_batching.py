@@ -1,7 +1,5 @@
 """What goes into a commit and when."""
 
-from datetime import UTC, datetime
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +25,6 @@ def lease(number: int) -> Lease:
         seq=number,
         attempt=1,
         crashes=0,
-        created_at=datetime.now(UTC),
     )
 
 

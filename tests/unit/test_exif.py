@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -257,3 +258,23 @@ def test_damaged_exif_never_raises(at: int, damage: bytes) -> None:
     facts = exif.read(io.BytesIO(photo))
 
     assert facts.orientation in {None, *range(1, 9)}
+
+
+@given(
+    block=st.binary(max_size=400),
+    tag=st.sampled_from([Base.Make, Base.Model, Base.DateTimeOriginal]),
+    text=st.binary(max_size=300),
+)
+@settings(max_examples=150, deadline=None)
+def test_any_bytes_are_facts_that_can_be_kept(block: bytes, tag: int, text: bytes) -> None:
+    exif_block = b"Exif\0\0II*\0\x08\0\0\0" + block
+    jpeg = make_photo(size=SMALL, taken=None, camera=None)
+    segment = b"\xff\xe1" + (len(exif_block) + 2).to_bytes(2, "big") + exif_block
+
+    for content in (block, jpeg[:2] + segment + jpeg[2:], photo_with_tags(size=SMALL, tags={tag: text})):
+        facts = exif.read(io.BytesIO(content))
+
+        kept = msgspec.json.encode(facts)
+        assert len(kept) < 4000
+        assert b"\\u0000" not in kept
+        assert facts.altitude is None or exif.ALTITUDE_MIN_M <= facts.altitude <= exif.ALTITUDE_MAX_M

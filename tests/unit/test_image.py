@@ -74,7 +74,7 @@ def test_a_photo_is_told_by_its_content(path: Path, fmt: str) -> None:
     assert found == image.Probe(KINDS[fmt][0], 64, 48, KINDS[fmt][1])
 
 
-@pytest.mark.parametrize("fmt", AVAILABLE)
+@pytest.mark.parametrize("fmt", [fmt for fmt in AVAILABLE if fmt != "HEIF"])  # whose decoder turns it first
 def test_width_and_height_are_as_stored_not_turned(path: Path, fmt: str) -> None:
     make_photo(path, fmt=fmt, size=(64, 48), orientation=6)
 
@@ -326,11 +326,11 @@ def test_a_store_path_refuses_an_odd_user(user_id: str) -> None:
 
 @pytest.mark.parametrize("fmt", AVAILABLE)
 def test_a_picture_is_as_large_as_what_looks_at_it_needs(fmt: str) -> None:
-    photo = make_photo(fmt=fmt, size=(1600, 1200))
+    photo = make_photo(fmt=fmt, size=(640, 480))
 
-    picture = image.picture(io.BytesIO(photo), least_side=300)
+    picture = image.picture(io.BytesIO(photo), least_side=120)
 
-    assert (picture.mode, picture.size) == ("RGB", (400, 300))
+    assert (picture.mode, picture.size) == ("RGB", (160, 120))
 
 
 def test_a_picture_is_never_larger_than_its_photo() -> None:

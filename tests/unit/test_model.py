@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+from aiohttp.test_utils import BaseTestServer, TestServer
 from PIL import Image
 
 from hyperion.errors import BadConfiguration
@@ -74,7 +74,7 @@ def test_a_model_with_another_checksum_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-async def hub(tmp_path: Path) -> AsyncIterator[TestServer]:
+async def hub(tmp_path: Path) -> AsyncIterator[BaseTestServer]:
     """A server that answers like the Hub for one file of one revision."""
     content = can_finder(tmp_path / "on-the-hub.onnx").read_bytes()
 
@@ -89,7 +89,7 @@ async def hub(tmp_path: Path) -> AsyncIterator[TestServer]:
 
 
 async def test_a_model_is_fetched_from_the_hub_once_and_used_without_it_from_then_on(
-    hub: TestServer, tmp_path: Path
+    hub: BaseTestServer, tmp_path: Path
 ) -> None:
     settings = {
         "HYPERION_MODEL": "hf://ada/nets/a/net.onnx@v1",
@@ -106,7 +106,7 @@ async def test_a_model_is_fetched_from_the_hub_once_and_used_without_it_from_the
     assert first.stdout == second.stdout
 
 
-async def test_a_model_that_the_hub_does_not_have_is_said(hub: TestServer, tmp_path: Path) -> None:
+async def test_a_model_that_the_hub_does_not_have_is_said(hub: BaseTestServer, tmp_path: Path) -> None:
     settings = {
         "HYPERION_MODEL": "hf://ada/nets/other.onnx@v1",
         "HF_ENDPOINT": str(hub.make_url("")).rstrip("/"),
@@ -142,7 +142,8 @@ def test_an_operator_tries_a_photo(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "garbage      0.80  x 0.000 y 0.000 w 0.500 h 0.500" in done.stdout
     assert "litter, 80 %" in done.stdout
-    assert Image.open(tmp_path / "photo.jpg.boxes.jpg").size == (200, 200)
+    with Image.open(tmp_path / "photo.jpg.boxes.jpg") as drawing:
+        assert drawing.size == (200, 200)
 
 
 def test_an_operator_measures_a_model_on_labelled_photos(tmp_path: Path) -> None:
@@ -160,8 +161,9 @@ def test_an_operator_measures_a_model_on_labelled_photos(tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     [row] = [line.split() for line in done.stdout.splitlines() if line.startswith("garbage")]
     # Three detections of the same score, the last one wrong; two of three boxes are found.
-    assert row == ["garbage", "3", "0.670", "0.50", "0.667", "0.667"]
-    assert Image.open(folder / "contact-sheet.jpg").width == 1600
+    assert row == ["garbage", "3", "0.663", "0.50", "0.667", "0.667"]
+    with Image.open(folder / "contact-sheet.jpg") as sheet:
+        assert sheet.width == 1600
 
 
 def test_average_precision_is_that_of_coco() -> None:
@@ -197,7 +199,10 @@ def test_tiles_cover_the_photo_and_overlap(photo: tuple[int, int]) -> None:
         assert 0 <= top < bottom <= photo[1]
         covered[top:bottom, left:right] = 1
     assert covered.all()
-    assert len(tiles) <= 9 or max(photo) > min(photo)
+
+
+def test_a_photo_has_nine_tiles_or_twelve() -> None:
+    assert [len(tiles_of(photo, (416, 416))) for photo in ((3000, 3000), (4000, 3000), (3000, 4000))] == [9, 12, 12]
 
 
 def test_in_tiles_small_litter_is_found_where_it_lies(tmp_path: Path) -> None:
@@ -211,5 +216,5 @@ def test_in_tiles_small_litter_is_found_where_it_lies(tmp_path: Path) -> None:
         return {(round(box.x, 2), round(box.y, 2)) for box in boxes}
 
     assert found(tiles=False) == {(0, 0)}
-    places = (0.0, 0.31, 0.62)
+    places = (0.0, 0.31, 0.61)
     assert {(x, y) for x in places for y in places} <= found(tiles=True)

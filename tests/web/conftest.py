@@ -6,8 +6,9 @@ Every answer that a test gets is held against the OpenAPI document on its way.
 import asyncio
 import dataclasses
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,29 @@ from uuid import UUID
 import pytest
 from aiohttp import ClientResponse, DummyCookieJar, web
 from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.web_runner import BaseRunner
 
+from hyperion import logs
 from hyperion.db import Database
+from hyperion.errors import DatabaseUnavailable
 from hyperion.media.store import LocalStore, Store
 from hyperion.queue import Wakeup
 from hyperion.settings import Settings
 from hyperion.web.app import make_app
+from hyperion.web.connection import Runner
 from tests.photos import make_photo
 from tests.web.contract import hold_to_contract
+from tests.web.harmless import harm_in
 
 FRONTEND = "https://app.example"
 PASSWORD = "a long password"
+
+
+REGISTER = """
+    INSERT INTO actor (node, name, label, kind, boot, pid, state)
+    VALUES ($1, 'web', 'web', 'web', $2, 0, 'ready')
+"""
+_boots = itertools.count(1)
 
 
 @dataclass
@@ -109,6 +122,18 @@ def _filename(name: str) -> str:
 
 
 MakeSite = Callable[..., Awaitable[Site]]
+Printed = Callable[[], str]
+
+
+@pytest.fixture(autouse=True)
+def printed() -> Iterator[Printed]:
+    """What has been logged since the test began, as it is printed; the test fails when a line of it is harmful."""
+    paper = io.StringIO()
+    with redirect_stdout(paper):
+        logs.configure("debug")
+    yield paper.getvalue
+    logs.configure("warning")
+    assert harm_in(paper.getvalue()) == []
 
 
 @pytest.fixture
@@ -140,6 +165,13 @@ async def bob(site: Site) -> Person:
     return await site.user("bob@example.org")
 
 
+class _Server(TestServer):
+    """A test server with the connections that users get."""
+
+    async def _make_runner(self, **options: Any) -> BaseRunner:
+        return Runner(self.app, **options)
+
+
 @asynccontextmanager
 async def _site(url: str, folder: Path, changes: dict[str, Any]) -> AsyncIterator[Site]:
     settings = Settings(
@@ -154,9 +186,12 @@ async def _site(url: str, folder: Path, changes: dict[str, Any]) -> AsyncIterato
     settings = dataclasses.replace(settings, **changes)
     async with Database(settings.database_url, name="web test", max_connections=8) as db:
         wakeup = Wakeup(db)
-        app = make_app(settings, db, wakeup, store, bcrypt_rounds=rounds)
+        boot = next(_boots)
+        with suppress(DatabaseUnavailable):  # which some tests are about
+            await db.execute(REGISTER, f"web test {boot}", boot)
+        app = make_app(settings, db, wakeup, store, boot=boot, bcrypt_rounds=rounds)
         ringing = asyncio.create_task(wakeup.run())
-        async with TestClient(TestServer(app), cookie_jar=DummyCookieJar(), middlewares=(hold_to_contract,)) as client:
+        async with TestClient(_Server(app), cookie_jar=DummyCookieJar(), middlewares=(hold_to_contract,)) as client:
             yield Site(client, app, db, wakeup, store, settings)
         ringing.cancel()
         with suppress(asyncio.CancelledError):

@@ -107,7 +107,6 @@ async def test_an_own_finished_photo_is_analysed_again(site: Site, ada: Person) 
 
 
 async def test_a_photo_in_work_is_409_and_one_of_somebody_else_404(site: Site, ada: Person, bob: Person) -> None:
-    """SECURITY 1."""
     media_id = await ada.photo()
 
     in_work = await ada.post(DISPATCH, json={"media_id": str(media_id)})

@@ -99,7 +99,7 @@ async def test_a_correction_is_history_and_no_change_of_status(ada: Person, phot
     ids = [item["id"] for item in (await shown(ada, photo))["detections"]]
     before = await ada.site.db.fetch_value("SELECT status FROM media WHERE id = $1", photo)
 
-    added, changed = [{"label": "garbage", "bbox": BBOX}], [{"id": ids[0], "bbox": BBOX}]
+    added, changed = [{"label": "garbage", "bbox": BBOX}], [{"id": ids[0], "label": "overflow"}]
     await correct(ada, photo, add=added, change=changed, remove=ids[1:])
 
     last = (await (await ada.get(f"/api/map/{photo}/logs")).json())["history"][-1]

@@ -98,7 +98,6 @@ NONSENSE: list[tuple[str, dict[str, Any], int]] = [
 
 
 async def test_a_question_that_makes_no_sense_is_refused(ada: Person) -> None:
-    """SECURITY 25."""
     for path, query, status in NONSENSE:
         answer = await ada.get(path, params={name: str(value) for name, value in query.items()})
 

@@ -1,50 +1,40 @@
 """Tokens, cookies, passwords and the login throttle, as an attacker meets them."""
 
 import asyncio
+import base64
 import statistics
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import jwt
+import pytest
 import structlog
 from aiohttp import ClientResponse
 
-from tests.web.conftest import MakeSite, Person, Site
+from hyperion.web import passwords
+from hyperion.web.routes import ROUTES
+from tests.web.conftest import PASSWORD, MakeSite, Person, Site
 
-SIGNED_IN = [
-    ("POST", "/api/auth/refresh"),
-    ("POST", "/api/auth/ws-token"),
-    ("GET", "/api/auth/me"),
-    ("PUT", "/api/auth/me"),
-    ("GET", "/api/dashboard/ai-workers"),
-    ("POST", "/api/dashboard/ai-workers/dispatch"),
-    ("GET", "/api/vault"),
-    ("DELETE", "/api/vault/all"),
-    ("DELETE", "/api/vault/01890000-0000-7000-8000-000000000000"),
-    ("POST", "/api/upload/files"),
-    ("GET", "/api/upload/recents"),
-    ("GET", "/api/upload/ws/updates"),
-    ("GET", "/api/map"),
-    ("GET", "/api/map/stats"),
-    ("GET", "/api/map/01890000-0000-7000-8000-000000000000/logs"),
-    ("GET", "/api/media/01890000-0000-7000-8000-000000000000/image"),
-    ("GET", "/api/media/01890000-0000-7000-8000-000000000000/thumbnail"),
-]
+SIGNED_IN = [route for route in ROUTES if route.needs_session or route.status == 101]
 
 
-async def test_a_signed_in_route_without_a_token_is_401(site: Site) -> None:
-    """SECURITY 3."""
-    for method, path in SIGNED_IN:
-        answer = await site.client.request(method, path)
+async def test_a_signed_in_route_without_a_token_is_401(site: Site, ada: Person) -> None:
+    """Row 3."""
+    media_id = await ada.photo()
+    assert len(SIGNED_IN) >= 15
+    for route in SIGNED_IN:
+        answer = await site.client.request(route.method, route.path.replace("{id}", str(media_id)))
 
-        assert answer.status == 401, path
+        assert answer.status == 401, route.path
         assert (await answer.json())["code"] == "not_signed_in"
         assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert (await (await ada.get("/api/vault")).json())["total"] == 1
+    assert await site.db.fetch_value("SELECT count(*) FROM revoked_token") == 0
 
 
 async def test_a_token_that_is_not_exactly_ours_is_401(site: Site, ada: Person) -> None:
-    """SECURITY 4."""
+    """Row 4."""
     key = site.settings.secret_key
     now = datetime.now(UTC)
     whole: dict[str, Any] = {"sub": ada.id, "jti": "j", "iat": now, "exp": now + timedelta(minutes=5)}
@@ -54,6 +44,8 @@ async def test_a_token_that_is_not_exactly_ours_is_401(site: Site, ada: Person) 
 
     forged = {
         "none": jwt.encode(whole, None, algorithm="none"),
+        "RS256": _renamed(jwt.encode(whole, key), alg="RS256"),
+        "none, signed": _renamed(jwt.encode(whole, key), alg="none"),
         "HS512": jwt.encode(whole, key * 2, algorithm="HS512"),
         "other key": jwt.encode(whole, "x" * 32),
         "no exp": jwt.encode(without("exp"), key),
@@ -74,8 +66,14 @@ async def test_a_token_that_is_not_exactly_ours_is_401(site: Site, ada: Person) 
     assert (await Person(site, ada.id, jwt.encode(whole, key)).get("/api/auth/me")).status == 200
 
 
+def _renamed(token: str, *, alg: str) -> str:
+    """Return the token with another algorithm in its header and its own signature."""
+    header = base64.urlsafe_b64encode(b'{"alg":"%s","typ":"JWT"}' % alg.encode()).rstrip(b"=").decode()
+    return ".".join([header, *token.split(".")[1:]])
+
+
 async def test_the_token_of_a_deleted_user_is_401(site: Site, ada: Person) -> None:
-    """SECURITY 4."""
+    """Row 4."""
     await site.db.execute("DELETE FROM app_user")
 
     assert (await ada.get("/api/auth/me")).status == 401
@@ -84,7 +82,7 @@ async def test_the_token_of_a_deleted_user_is_401(site: Site, ada: Person) -> No
 async def test_after_logout_the_token_is_worth_nothing_on_another_process(
     site: Site, make_site: MakeSite, ada: Person
 ) -> None:
-    """SECURITY 5."""
+    """Row 5."""
     other = await make_site()
 
     await ada.post("/api/auth/logout")
@@ -93,7 +91,7 @@ async def test_after_logout_the_token_is_worth_nothing_on_another_process(
 
 
 async def test_the_cookie_is_as_the_contract_says_and_the_token_nowhere_else(site: Site) -> None:
-    """SECURITY 12 and 35."""
+    """Row 12, row 35."""
     with structlog.testing.capture_logs() as logged:
         await site.sign_up("ada@example.org")
         answer = await site.log_in("ada@example.org")
@@ -112,7 +110,7 @@ async def test_the_cookie_is_as_the_contract_says_and_the_token_nowhere_else(sit
 async def test_the_sixth_wrong_password_is_429_in_any_case_from_anywhere_on_any_process(
     make_site: MakeSite,
 ) -> None:
-    """SECURITY 13."""
+    """Row 13."""
     one, other = await make_site(trusted_hops=1), await make_site(trusted_hops=1)
     await one.sign_up("ada@example.org")
     names = ("ada@example.org", "ADA@example.org", "Ada@Example.Org", "ada@example.orG", " ada@example.org")
@@ -128,8 +126,20 @@ async def test_the_sixth_wrong_password_is_429_in_any_case_from_anywhere_on_any_
     assert 890 <= int(sixth.headers["Retry-After"]) <= 900
 
 
+async def test_failures_count_on_after_a_restart(site: Site, make_site: MakeSite) -> None:
+    """Row 13."""
+    await site.sign_up("ada@example.org")
+    for _ in range(5):
+        await site.log_in("ada@example.org", "wrong")
+    await site.client.close()
+
+    restarted = await make_site()
+
+    assert (await restarted.log_in("ada@example.org")).status == 429
+
+
 async def test_of_many_guesses_at_once_on_two_processes_five_are_heard(site: Site, make_site: MakeSite) -> None:
-    """SECURITY 13."""
+    """Row 13."""
     other = await make_site()
     await site.sign_up("ada@example.org")
 
@@ -141,7 +151,7 @@ async def test_of_many_guesses_at_once_on_two_processes_five_are_heard(site: Sit
 
 
 async def test_an_address_may_fail_twenty_times(site: Site) -> None:
-    """SECURITY 13."""
+    """Row 13."""
     answers = [await site.log_in(f"{n}@example.org", "wrong") for n in range(21)]
 
     assert [answer.status for answer in answers] == [401] * 20 + [429]
@@ -156,28 +166,28 @@ async def test_failures_are_forgotten_after_a_quarter_of_an_hour(site: Site) -> 
     assert (await site.log_in("ada@example.org")).status == 200
 
 
-async def test_an_unknown_email_gets_the_same_answer_in_the_same_time(make_site: MakeSite) -> None:
-    """SECURITY 14."""
+async def test_an_unknown_email_gets_the_same_answer_for_the_same_work(make_site: MakeSite) -> None:
+    """Row 14: in processor time, which other processes on the machine do not change as they do the clock."""
     site = await make_site(bcrypt_rounds=9)
     await site.sign_up("ada@example.org")
-    took: dict[str, list[float]] = {"ada@example.org": [], "eve@example.org": []}
+    took_s: dict[str, list[float]] = {"ada@example.org": [], "eve@example.org": []}
     bodies = set()
 
-    for _ in range(15):
-        for email, times in took.items():
+    for _ in range(11):
+        for email, times in took_s.items():
             await site.db.execute("DELETE FROM login_failure")
-            started = time.perf_counter()
+            started_s = time.process_time()
             answer = await site.log_in(email, "wrong password", **{"X-Request-ID": "same"})
-            times.append(time.perf_counter() - started)
+            times.append(time.process_time() - started_s)
             bodies.add((answer.status, await answer.text()))
 
-    known, unknown = (statistics.median(times) for times in took.values())
+    known_s, unknown_s = (statistics.median(times) for times in took_s.values())
     assert len(bodies) == 1
-    assert abs(known - unknown) / known < 0.1
+    assert abs(known_s - unknown_s) / known_s < 0.1
 
 
 async def test_x_forwarded_for_counts_only_as_far_as_proxies_are_trusted(make_site: MakeSite) -> None:
-    """SECURITY 15."""
+    """Row 15."""
     direct, proxied = await make_site(), await make_site(trusted_hops=1)
 
     async def keys(site: Site, forwarded: str) -> set[str]:
@@ -194,7 +204,7 @@ async def test_x_forwarded_for_counts_only_as_far_as_proxies_are_trusted(make_si
 
 
 async def test_no_part_of_a_long_password_is_ignored(site: Site) -> None:
-    """SECURITY 16."""
+    """Row 16."""
     password = "🗑" * 17
     for number, last in enumerate(("🗑", "x" * 50)):
         email = f"{number}@example.org"
@@ -212,8 +222,8 @@ async def test_a_password_is_the_same_however_its_letters_are_composed(site: Sit
 
 
 async def test_twenty_logins_at_once_leave_the_process_alive(make_site: MakeSite) -> None:
-    """SECURITY 17."""
-    site = await make_site(bcrypt_rounds=10)
+    """Row 17."""
+    site = await make_site(bcrypt_rounds=9)
     await site.sign_up("ada@example.org")
     logins = asyncio.gather(*(site.log_in("ada@example.org") for _ in range(20)))
     took: list[float] = []
@@ -230,3 +240,49 @@ async def test_twenty_logins_at_once_leave_the_process_alive(make_site: MakeSite
     assert {answer.status for answer in await logins} == {200}
     assert len(took) > 50
     assert statistics.quantiles(took, n=100)[98] < 0.1
+
+
+async def test_when_too_many_wait_for_their_password_to_be_checked_the_next_is_503(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passwords, "MOST_WAITING", 0)
+
+    answer = await site.sign_up("ada@example.org")
+
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
+
+
+async def test_a_password_longer_than_any_is_refused_before_it_costs_anything(site: Site) -> None:
+    combining = "a" + "\u0301\u0323" * 512
+
+    answer = await site.log_in("ada@example.org", combining)
+
+    assert answer.status == 422
+    assert await site.db.fetch_value("SELECT count(*) FROM login_failure") == 0
+
+
+SAME_ADDRESS = [
+    ("caf\u00e9@example.org", "cafe\u0301@example.org"),
+    ("ada@example.org", "\uff41da@example.org"),
+    ("kelvin@example.org", "\u212aelvin@example.org"),
+    ("ada@example.net", "\u2003ada@example.net "),
+]
+
+
+async def test_addresses_that_look_the_same_are_the_same(site: Site) -> None:
+    for one, other in SAME_ADDRESS:
+        assert (await site.sign_up(one)).status == 201
+
+        assert (await site.sign_up(other)).status == 400, other
+        assert (await site.log_in(other)).status == 200, other
+
+
+async def test_a_login_never_takes_over_a_token_that_the_client_brings(site: Site, ada: Person, bob: Person) -> None:
+    answer = await site.client.post(
+        "/api/auth/login", json={"email": "ada@example.org", "password": PASSWORD}, headers=bob.headers
+    )
+
+    token = answer.cookies["access_token"].value
+    assert token not in (ada.token, bob.token)
+    assert (await (await Person(site, "", token).get("/api/auth/me")).json())["id"] == ada.id
+    assert (await (await bob.get("/api/auth/me")).json())["id"] == bob.id

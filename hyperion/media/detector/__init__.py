@@ -53,6 +53,9 @@ class Finding:
 class Detector(Protocol):
     """Finds litter in photos."""
 
+    def prepare(self) -> None:
+        """Have ready what the first photo would have to wait for. Returns at once."""
+
     async def detect(
         self, photo: Path, *, picture: Image.Image | None = None, on_progress: Callable[[float], None]
     ) -> Finding:
@@ -69,6 +72,9 @@ class SimulatedDetector:
 
     def __init__(self, processing_s: float) -> None:
         self._processing_s = processing_s
+
+    def prepare(self) -> None:
+        """Do nothing: there is nothing to load."""
 
     async def detect(
         self,

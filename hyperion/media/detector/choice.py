@@ -17,8 +17,5 @@ def make_detector(settings: Settings, thread: Executor) -> Detector:
     """
     if settings.detector == "simulated":
         return SimulatedDetector(settings.processing_s)
-    detector = OnnxDetector(
-        Path(settings.model) if settings.model else SHIPPED, settings, thread, is_shipped=is_shipped(settings)
-    )
-    detector.prepare()
-    return detector
+    path = Path(settings.model) if settings.model else SHIPPED
+    return OnnxDetector(path, settings, thread, is_shipped=is_shipped(settings))

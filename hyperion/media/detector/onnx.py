@@ -33,7 +33,7 @@ class OnnxDetector:
         self._model: Model | None = None
 
     def prepare(self) -> None:
-        """Have the model loaded, so that the first photo need not wait for it."""
+        """Have the model loaded. What is wrong with it the first photo will say."""
         self._thread.submit(self._loaded)
 
     async def detect(

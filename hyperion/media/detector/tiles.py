@@ -13,12 +13,12 @@ def tiled_side(size: tuple[int, int]) -> int:
 
 def tiles_of(photo: tuple[int, int], size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
     """Return left, top, right and bottom of tiles that cover a photo of (width, height): three
-    along its shorter side, as many as it takes along the other, each overlapping the next by a
-    fifth or more. They are of the shape of the net's input `size`.
+    along its shorter side, as many as it takes along the other (4 : 3: four), each overlapping the
+    next by about a fifth. They are of the shape of the net's input `size`.
     """
     side = min(photo) / (_ACROSS - (_ACROSS - 1) * _OVERLAP)
     longest = max(size)
-    width, height = (min(round(side * part / longest), whole) for part, whole in zip(size, photo, strict=True))
+    width, height = (min(max(1, round(side * part / longest)), whole) for part, whole in zip(size, photo, strict=True))
     return [
         (left, top, left + width, top + height)
         for top in _starts(photo[1], height)
@@ -27,6 +27,6 @@ def tiles_of(photo: tuple[int, int], size: tuple[int, int]) -> list[tuple[int, i
 
 
 def _starts(whole: int, part: int) -> list[int]:
-    step = max(1.0, part * (1 - _OVERLAP))
-    count = -(-(whole - part) // int(step)) + 1 if whole > part else 1
-    return [round(number * (whole - part) / max(1, count - 1)) for number in range(count)]
+    left = whole - part
+    steps = max(-(-left // part), round(left / (part * (1 - _OVERLAP))))
+    return [round(step * left / steps) for step in range(steps + 1)] if left else [0]

@@ -18,6 +18,7 @@ _BUSY = {409, 412}
 _UNIT_S = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
 _IN_WORDS = re.compile(r"(?:\bin|\bafter)\s+(?:about\s+)?(an?|\d+)\s*(second|minute|hour|day)s?\b", re.IGNORECASE)
 _RATE_LIMIT = re.compile(r"\br\s*=\s*0\s*;\s*t\s*=\s*(\d+)")
+_XET_STATUS = re.compile(r"HTTP status (?:client|server) error \((\d{3})\b")
 _CLIENTS = ("httpx2", "httpcore2")
 
 
@@ -104,7 +105,9 @@ def _answer_of(error: BaseException) -> Answer | None:
     response = getattr(error, "response", None)
     status = getattr(response, "status_code", None)
     if response is None or not isinstance(status, int):
-        return None
+        # hf_xet raises the builtin ConnectionError for everything; the status is in its text alone.
+        told = _XET_STATUS.search(str(error))
+        return Answer(int(told[1]), {}, "said the store behind xet") if told else None
     headers = {name.lower(): value for name, value in response.headers.items()}
     return Answer(status, headers, _text_of(error, headers))
 

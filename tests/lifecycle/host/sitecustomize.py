@@ -10,6 +10,7 @@ import gc
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 
@@ -18,12 +19,11 @@ def block_the_loop(*_: object) -> None:
     time.sleep(60)
 
 
-def set_clock_by(path: str) -> None:
+def set_clock_by(path: Path) -> None:
     """Let every clock that can be set be ahead by the seconds in a file, which may change at any time."""
 
     def ahead_s() -> float:
-        with open(path, encoding="ascii") as file:
-            return float(file.read())
+        return float(path.read_text(encoding="ascii"))
 
     right_time, right_time_ns, right_now = time.time, time.time_ns, datetime.datetime.now
     time.time = lambda: right_time() + ahead_s()
@@ -40,4 +40,4 @@ def set_clock_by(path: str) -> None:
 
 signal.signal(signal.SIGUSR1, block_the_loop)
 if "HOST_CLOCK" in os.environ:
-    set_clock_by(os.environ["HOST_CLOCK"])
+    set_clock_by(Path(os.environ["HOST_CLOCK"]))
