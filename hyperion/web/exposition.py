@@ -11,8 +11,9 @@ from prometheus_client.registry import Collector
 
 from hyperion import histogram, queue
 from hyperion.db import Database, load_queries
+from hyperion.media.store import state as store_state
 from hyperion.media.transaction import ANALYSE_LANE, ARCHIVE_LANE
-from hyperion.web.keys import DB, SETTINGS
+from hyperion.web.keys import DB, SETTINGS, STORE
 from hyperion.web.sessions import bearer
 
 SQL = load_queries(__package__, "exposition.sql")
@@ -20,6 +21,7 @@ SQL = load_queries(__package__, "exposition.sql")
 LANES = (ARCHIVE_LANE, ANALYSE_LANE)
 STATES = ("ready", "scheduled", "leased", "dead")
 RESULTS = ("stored", "rejected")
+STORE_STATES = ("ready", "throttled", "refused", "away")
 SHOWN_FOR_S = 7 * 86400.0
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 FORWARDED = (hdrs.FORWARDED, hdrs.X_FORWARDED_FOR, "X-Real-IP")
@@ -29,11 +31,12 @@ async def show_metrics(request: web.Request) -> web.Response:
     """Show all metrics, in the text format of Prometheus, to this machine or to whoever has the token."""
     if not (_is_from_here(request) or _has_token(request)):
         raise web.HTTPNotFound
-    metrics = await collect(request.app[DB], offline_s=request.app[SETTINGS].offline_s)
+    settings, store = request.app[SETTINGS], request.app[STORE]
+    metrics = await collect(request.app[DB], offline_s=settings.offline_s, store_name=store.name)
     return web.Response(body=generate_latest(_Collected(metrics)), headers={hdrs.CONTENT_TYPE: CONTENT_TYPE})
 
 
-async def collect(db: Database, *, offline_s: float) -> list[Metric]:
+async def collect(db: Database, *, offline_s: float, store_name: str) -> list[Metric]:
     """Read all metrics. Actors silent for `offline_s` seconds have no event loop, connections or sockets."""
     return [
         await _requests(db),
@@ -41,6 +44,7 @@ async def collect(db: Database, *, offline_s: float) -> list[Metric]:
         *await _tasks(db),
         *await _actors(db, offline_s=offline_s),
         await _uploads(db),
+        *await _store(db, store_name),
     ]
 
 
@@ -141,3 +145,16 @@ async def _uploads(db: Database) -> Metric:
     for result, count in sorted(files.items()):
         family.add_metric([result], count)
     return family
+
+
+async def _store(db: Database, name: str) -> Sequence[Metric]:
+    states = GaugeMetricFamily("hyperion_store_state", "1 for the state that the store is in", labels=["state"])
+    store = await store_state.show(db, name)
+    for each in STORE_STATES:
+        states.add_metric([each], each == store.state)
+    resumes = GaugeMetricFamily(
+        "hyperion_store_resumes_timestamp_seconds",
+        "When the store is tried again, in Unix time; 0 while it is not paused",
+        value=store.resumes_at.timestamp() if store.resumes_at else 0,
+    )
+    return states, resumes

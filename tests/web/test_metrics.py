@@ -1,10 +1,14 @@
 """What Prometheus is told, and who may hear it."""
 
+import time
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from hyperion import queue
+from hyperion.media.store import state as store_state
 from hyperion.queue import Claimer, NewTask
+from hyperion.web.exposition import STORE_STATES
 from hyperion.web.keys import FLUSHER
 from tests.web.conftest import MakeSite, Person, Site
 from tests.web.test_dashboard import add_worker
@@ -50,6 +54,17 @@ async def test_a_fresh_system_tells_all_its_metrics(site: Site) -> None:
         "hyperion_db_pool_in_use",
         "hyperion_event_loop_lag_seconds",
     }
+
+
+async def test_a_store_that_pauses_says_so_and_until_when(site: Site) -> None:
+    await store_state.load(site.db, site.store.name)  # as an archiver does when it starts
+    await store_state.report(site.db, site.store.name, "throttled", "in a minute", pause_s=60)
+
+    samples = await scrape(site)
+
+    states = {state: samples["hyperion_store_state", labels(state=state)] for state in STORE_STATES}
+    assert states == {"ready": 0, "throttled": 1, "refused": 0, "away": 0}
+    assert 50 < samples["hyperion_store_resumes_timestamp_seconds", ()] - time.time() <= 61
 
 
 async def test_requests_are_told_by_route_method_and_status_of_every_process(make_site: MakeSite) -> None:
