@@ -4,6 +4,8 @@ Nothing here may open a socket or start a thread: what is forked must be inert.
 """
 
 import gc
+import importlib
+import os
 import signal
 
 import setproctitle
@@ -13,6 +15,8 @@ import hyperion.actors.entry
 __all__ = ["hyperion"]
 
 setproctitle.setproctitle("hyperion: fork server")
+if os.environ.get("HYPERION_DETECTOR") != "simulated":
+    importlib.import_module("hyperion.media.detector.onnx")  # takes the net's runtime along
 # A SIGTERM for the whole group or control group means the supervisor, which stops the actors in
 # order; without a fork server they would be killed at once.
 signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -4,7 +4,6 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from hyperion.media.detector import Detector, SimulatedDetector
-from hyperion.media.detector.onnx import OnnxDetector
 from hyperion.media.detector.source import SHIPPED, is_shipped
 from hyperion.settings import Settings
 
@@ -17,5 +16,7 @@ def make_detector(settings: Settings, thread: Executor) -> Detector:
     """
     if settings.detector == "simulated":
         return SimulatedDetector(settings.processing_s)
+    from hyperion.media.detector.onnx import OnnxDetector  # noqa: PLC0415  (only who looks pays for the net's runtime)
+
     path = Path(settings.model) if settings.model else SHIPPED
     return OnnxDetector(path, settings, thread, is_shipped=is_shipped(settings))
