@@ -1,6 +1,7 @@
 """The web actor: serves the HTTP and WebSocket interface."""
 
 import asyncio
+import gc
 from typing import ClassVar
 
 from aiohttp import web
@@ -15,6 +16,7 @@ from hyperion.web.app import make_app, watch
 log = logs.get_logger()
 
 DRAIN_S = 3.0
+GARBAGE_EVERY = 10_000  # new objects; Python's 700 are those of one page of photos
 
 
 class Web(Actor):
@@ -33,6 +35,8 @@ class Web(Actor):
             self._app, handle_signals=False, access_log=None, shutdown_timeout=DRAIN_S, keepalive_timeout=75
         )
         await runner.setup()
+        gc.freeze()  # what is there by now stays, and need not be looked through again and again
+        gc.set_threshold(GARBAGE_EVERY)
         try:
             site = web.TCPSite(runner, self.settings.host, self.settings.port, backlog=1024)
             await site.start()

@@ -25,8 +25,9 @@ from hyperion.web.throttle import Throttle
 from hyperion.web.tokens import Tokens
 from hyperion.web.updates import OPEN_SOCKETS, close_sockets
 
-MOST_UPLOADS = 20
+MOST_UPLOADS = 100
 MOST_PROBES = 2  # decoding is work for the processor
+MOST_KEEPERS = 5  # writing photos into the database; of its connections the others are for everybody else
 MOST_BLOB_READS = 20
 LEFTOVER_S = 3600.0
 
@@ -45,6 +46,7 @@ def make_app(
     app[keys.STORE] = store
     app[keys.PASSWORDS] = Passwords(rounds=bcrypt_rounds)
     app[keys.PROBES] = asyncio.Semaphore(MOST_PROBES)
+    app[keys.KEEPERS] = asyncio.Semaphore(MOST_KEEPERS)
     app[keys.THROTTLE] = Throttle(db, trusted_hops=settings.trusted_hops)
     app[keys.TOKENS] = Tokens(settings.secret_key)
     app[keys.FEED] = LiveFeed(db, store, wakeup.bell(LIVE_CHANNEL))

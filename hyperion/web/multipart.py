@@ -12,7 +12,7 @@ from hyperion.web.reading import UNREADABLE
 
 FIELD = "files"
 CHUNK_BYTES = 64 << 10
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 256 << 10  # of memory that each upload may need, twice
 FRAMING_BYTES = 64 << 10  # for boundaries, headers and small other fields
 # What aiohttp's reader raises for a body that breaks the rules of multipart.
 _DAMAGED = (ValueError, AssertionError, RuntimeError, LookupError, *UNREADABLE)
