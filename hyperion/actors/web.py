@@ -1,6 +1,7 @@
 """The web actor: serves the HTTP and WebSocket interface."""
 
 import asyncio
+import gc
 from typing import ClassVar
 
 from aiohttp import web
@@ -17,6 +18,7 @@ from hyperion.web.updates import OPEN_SOCKETS
 log = logs.get_logger()
 
 DRAIN_S = 3.0
+GARBAGE_EVERY = 10_000  # new objects; Python's 700 are those of one page of photos
 
 
 class Web(Actor):
@@ -38,6 +40,8 @@ class Web(Actor):
         """Serve until drained or cancelled."""
         runner = Runner(self._app, shutdown_timeout=DRAIN_S)
         await runner.setup()
+        gc.freeze()  # what is there by now stays, and need not be looked through again and again
+        gc.set_threshold(GARBAGE_EVERY)
         try:
             site = web.TCPSite(runner, self.settings.host, self.settings.port, backlog=1024)
             await site.start()

@@ -29,6 +29,27 @@ _DECODED_WHOLE_MAX_PIXELS = 16_000_000
 _JPEG_END = b"\xff\xd9"
 _JPEG_SCAN = b"\xff\xda"
 _MOST_SCANS = 200
+_JPEG_CHECKED_BYTES = 256 << 10
+
+
+class _Jpeg(JpegImageFile):
+    """A JPEG whose pixels may end early, of themselves or after `pixel_bytes_left`.
+
+    The decoder fills up with grey at an end marker, where at the end of the file it would give up.
+    """
+
+    pixel_bytes_left: int | None = None
+
+    def load_read(self, read_bytes: int) -> bytes:
+        """Return the next bytes for the decoder: at their end once an end marker, then nothing."""
+        assert self.fp is not None
+        if self.pixel_bytes_left is not None:
+            read_bytes = min(read_bytes, self.pixel_bytes_left)
+            self.pixel_bytes_left -= read_bytes
+        if part := self.fp.read(read_bytes):
+            return part
+        is_first, self._ended = not hasattr(self, "_ended"), True
+        return _JPEG_END if is_first else b""
 
 
 class _Kind(NamedTuple):
@@ -45,7 +66,7 @@ class _Kind(NamedTuple):
 # and warns, and would read a phone's second picture as well, whose faults would spoil the first.
 # AVIF comes before HEIF: only its reader turns down what it cannot decode of the brands both share.
 _KINDS = {
-    "JPEG": _Kind(JpegImageFile, "image/jpeg", ".jpg", rb"\xff\xd8\xff"),
+    "JPEG": _Kind(_Jpeg, "image/jpeg", ".jpg", rb"\xff\xd8\xff"),
     "PNG": _Kind(PngImageFile, "image/png", ".png", rb"\x89PNG\r\n\x1a\n"),
     "WEBP": _Kind(WebPImageFile, "image/webp", ".webp", rb"RIFF.{4}WEBP"),
     "TIFF": _Kind(TiffImageFile, "image/tiff", ".tiff", rb"II[*+]\0|MM\0[*+]"),
@@ -82,9 +103,10 @@ def probe(path: Path, *, max_pixels: int) -> Probe:
     """Tell type and size of the photo in `path` by its content, and whether it can be decoded.
 
     The pixel cap is checked from the header, before anything is decoded. Damage is looked for
-    cheaply: a JPEG is decoded at an eighth of its size, a PNG's checksums are compared, other
-    kinds are decoded up to 16 megapixels (a WebP takes 15 bytes a pixel). A JPEG whose headers are
-    whole may lack the end of its pixels: viewers show the rest grey, and position and time are there.
+    cheaply: of a JPEG the first 256 KiB of pixels are decoded, at an eighth of their size, a PNG's
+    checksums are compared, other kinds are decoded up to 16 megapixels (a WebP takes 15 bytes a
+    pixel). A JPEG whose headers are whole may lack the end of its pixels: viewers show the rest
+    grey, and position and time are there. So nothing is missed by not decoding its end.
 
     Raises PhotoUnusable with the code `empty`, `unsupported_type`, `too_many_pixels` or `damaged`,
     and OSError when `path` itself cannot be read.
@@ -195,9 +217,6 @@ def _read_header(file: BinaryIO) -> ImageFile:
             "unsupported_type", "The file is not a photo of a known type: JPEG, PNG, WebP, TIFF, BMP, HEIC or AVIF."
         )
     file.seek(0)
-    if kinds[0].reader is JpegImageFile:
-        # The decoder fills up with grey at an end marker, and at the end of the file it gives up.
-        file = io.BytesIO(file.read() + _JPEG_END)
     return _first_readable(file, kinds)
 
 
@@ -219,8 +238,9 @@ def _stored_size(image: ImageFile) -> tuple[int, int]:
 def _check_pixels(image: ImageFile) -> None:
     if isinstance(image, PngImageFile):
         image.verify()
-    elif isinstance(image, JpegImageFile):
+    elif isinstance(image, _Jpeg):
         _check_scans(image)
+        image.pixel_bytes_left = _JPEG_CHECKED_BYTES
         image.draft(None, (max(1, image.width // 8), max(1, image.height // 8)))
         image.load()
     elif image.width * image.height <= _DECODED_WHOLE_MAX_PIXELS:

@@ -20,7 +20,7 @@ from hyperion.web.sessions import Session
 
 SQL = load_queries(__package__, "vault.sql")
 
-ROOM_BYTES = 16 << 20
+ROOM_BYTES = 32 << 20
 LARGEST_BYTES = 1 << 20
 OVERHEAD_BYTES = 500  # of a key and its place in the cache
 

@@ -36,8 +36,9 @@ from hyperion.web.tokens import Tokens
 from hyperion.web.traffic import Traffic
 from hyperion.web.updates import OPEN_SOCKETS, close_sockets
 
-MOST_UPLOADS = 20
+MOST_UPLOADS = 100
 MOST_PROBES = 2  # decoding is work for the processor
+MOST_KEEPERS = 5  # writing photos into the database; of its connections the others are for everybody else
 MOST_BLOB_READS = 20
 LEFTOVER_S = 3600.0
 
@@ -68,6 +69,7 @@ def make_app(
     app[keys.STORE] = store
     app[keys.PASSWORDS] = Passwords(rounds=bcrypt_rounds)
     app[keys.PROBES] = asyncio.Semaphore(MOST_PROBES)
+    app[keys.KEEPERS] = asyncio.Semaphore(MOST_KEEPERS)
     app[keys.THROTTLE] = Throttle(db, trusted_hops=settings.trusted_hops)
     app[keys.CLOCK] = clock = Clock()
     app[keys.TOKENS] = Tokens(settings.secret_key, clock)

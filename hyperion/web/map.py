@@ -134,7 +134,7 @@ async def show_stats(request: web.Request, session: Session, query: StatsQuery) 
     if (kept := cache.get(key)) is None:
         cells = SQL.counted_cells if Decimal(repr(query.resolution)) % COUNTED_DEGREES == 0 else SQL.cells
         rows = await request.app[DB].fetch(cells, session.user.id, *msgspec.structs.astuple(query))
-        kept = msgspec.json.encode(StatsAnswer(len(rows), [Cell(**row) for row in rows]))
+        kept = msgspec.json.encode(StatsAnswer(len(rows), [Cell(*row) for row in rows]))
         cache[key] = kept
     return web.Response(body=kept, content_type="application/json")
 

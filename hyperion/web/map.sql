@@ -100,80 +100,87 @@ ORDER BY c.cell_lat, c.cell_lng
 -- name: counted_cells
 -- As `cells`, with $6 a multiple of 0.005. Adds up what is counted already; only of the cells that the
 -- box cuts through the photos are read.
-WITH seen AS MATERIALIZED (
+WITH box AS (
     SELECT
-        lat_cell,
-        lng_cell,
-        photos,
-        rated,
-        confidence,
-        lat_cell >= -map_cell_of(-$2::float8)
-            AND lat_cell < map_cell_of($3)
-            AND lng_cell >= -map_cell_of(-$4::float8)
-            AND lng_cell < map_cell_of($5) AS is_inside
-    FROM map_cell
-    WHERE user_id = $1
-      AND lat_cell BETWEEN map_cell_of($2) AND map_cell_of($3)
-      AND lng_cell BETWEEN map_cell_of($4) AND map_cell_of($5)
+        -map_cell_of(-$2::float8) AS south,
+        map_cell_of($3) AS north,
+        -map_cell_of(-$4::float8) AS west,
+        map_cell_of($5) AS east,
+        $6::float8::numeric AS degrees,
+        ($6::float8::numeric / 0.005)::float8 AS cells
 ),
 cut AS MATERIALIZED (
-    SELECT s.lat_cell, s.lng_cell, m.confidence::numeric AS confidence, m.labels
-    FROM seen AS s
-    JOIN media AS m
-        ON m.user_id = $1
-        AND map_cell_of(m.lat) = s.lat_cell
-        AND map_cell_of(m.lng) = s.lng_cell
-        AND m.has_trash
-        AND m.lat IS NOT NULL
-    WHERE NOT s.is_inside
-      AND m.lat BETWEEN $2 AND $3
-      AND m.lng BETWEEN $4 AND $5
-),
-size AS (
-    SELECT $6::float8::numeric AS degrees, $6::float8::numeric / 0.005 AS cells
+    SELECT c.lat_cell, c.lng_cell, m.confidence, m.labels
+    FROM box AS b
+    JOIN map_cell AS c
+        ON c.user_id = $1
+        AND c.lat_cell BETWEEN map_cell_of($2) AND map_cell_of($3)
+        AND c.lng_cell BETWEEN map_cell_of($4) AND map_cell_of($5)
+        AND NOT (c.lat_cell >= b.south AND c.lat_cell < b.north AND c.lng_cell >= b.west AND c.lng_cell < b.east)
+    CROSS JOIN LATERAL (
+        SELECT confidence::numeric AS confidence, labels
+        FROM media
+        WHERE user_id = $1
+          AND map_cell_of(lat) = c.lat_cell
+          AND map_cell_of(lng) = c.lng_cell
+          AND has_trash
+          AND lat IS NOT NULL
+          AND lat BETWEEN $2 AND $3
+          AND lng BETWEEN $4 AND $5
+        OFFSET 0  -- cell by cell: the planner takes most cells for cut and would read all photos instead
+    ) AS m
 ),
 counted AS (
     SELECT
-        floor(lat_cell / z.cells) AS cell_row,
-        floor(lng_cell / z.cells) AS cell_col,
-        sum(photos) AS count,
-        sum(confidence) / NULLIF(sum(rated), 0) AS confidence
-    FROM (
-        SELECT lat_cell, lng_cell, photos, rated, confidence FROM seen WHERE is_inside
+        floor(lat_cell / b.cells)::integer AS lat_row,
+        floor(lng_cell / b.cells)::integer AS lng_row,
+        sum(photos)::bigint AS count,
+        sum(part.confidence) / NULLIF(sum(rated), 0) AS confidence
+    FROM box AS b
+    CROSS JOIN LATERAL (
+        SELECT lat_cell, lng_cell, photos, rated, confidence
+        FROM map_cell
+        WHERE user_id = $1
+          AND lat_cell >= b.south
+          AND lat_cell < b.north
+          AND lng_cell >= b.west
+          AND lng_cell < b.east
         UNION ALL
         SELECT lat_cell, lng_cell, 1, num_nonnulls(confidence), confidence FROM cut
     ) AS part
-    CROSS JOIN size AS z
-    GROUP BY 1, 2
+    GROUP BY lat_row, lng_row
 ),
 named AS (
-    SELECT DISTINCT ON (1, 2)
-        floor(lat_cell / z.cells) AS cell_row,
-        floor(lng_cell / z.cells) AS cell_col,
+    SELECT DISTINCT ON (lat_row, lng_row)
+        floor(lat_cell / b.cells)::integer AS lat_row,
+        floor(lng_cell / b.cells)::integer AS lng_row,
         label
-    FROM (
-        SELECT l.lat_cell, l.lng_cell, l.label, l.things
-        FROM seen AS s
-        JOIN map_label AS l ON l.user_id = $1 AND l.lat_cell = s.lat_cell AND l.lng_cell = s.lng_cell
-        WHERE s.is_inside
+    FROM box AS b
+    CROSS JOIN LATERAL (
+        SELECT lat_cell, lng_cell, label, things
+        FROM map_label
+        WHERE user_id = $1
+          AND lat_cell >= b.south
+          AND lat_cell < b.north
+          AND lng_cell >= b.west
+          AND lng_cell < b.east
         UNION ALL
         SELECT lat_cell, lng_cell, l.label, 1 FROM cut CROSS JOIN LATERAL unnest(labels) AS l (label)
     ) AS part
-    CROSS JOIN size AS z
-    GROUP BY 1, 2, label
-    ORDER BY 1, 2, sum(things) DESC, label
+    GROUP BY lat_row, lng_row, label
+    ORDER BY lat_row, lng_row, sum(things) DESC, label
 )
 SELECT
-    (c.cell_row * z.degrees)::float8 AS lat,
-    (c.cell_col * z.degrees)::float8 AS lng,
-    round(c.count / (z.degrees * z.degrees), 2)::float8 AS density,
-    c.count::bigint AS count,
+    (c.lat_row * b.degrees)::float8 AS lat,
+    (c.lng_row * b.degrees)::float8 AS lng,
+    round(c.count / (b.degrees * b.degrees), 2)::float8 AS density,
+    c.count,
     round(c.confidence, 2)::float8 AS confidence,
     n.label
-FROM counted AS c
-CROSS JOIN size AS z
-LEFT JOIN named AS n ON n.cell_row = c.cell_row AND n.cell_col = c.cell_col
-ORDER BY c.cell_row, c.cell_col
+FROM box AS b
+CROSS JOIN counted AS c
+LEFT JOIN named AS n ON n.lat_row = c.lat_row AND n.lng_row = c.lng_row
+ORDER BY c.lat_row, c.lng_row
 
 -- name: history
 -- $1 user id, $2 media id. Oldest first; one row of nulls for a photo without history, none for one

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 FIELD = "files"
 CHUNK_BYTES = 64 << 10
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 256 << 10  # of memory that each upload may need, twice
 STEP_BYTES = 16 << 10  # what has to arrive within `step_s`; less is a trickle that only holds a place
 FRAMING_BYTES = 64 << 10  # for boundaries, headers and small other fields
 # They would repeat to stderr what was sent, and Python remembers every text it has warned of, for ever.

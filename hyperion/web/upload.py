@@ -21,7 +21,7 @@ from hyperion.media.transaction import photo_transaction
 from hyperion.web.answers import kept_while_unchanged
 from hyperion.web.ids import uuid7
 from hyperion.web.items import MediaItem, media_items
-from hyperion.web.keys import DB, PROBES, SETTINGS, STORE, TRAFFIC, UPLOAD_SPOOL, WAKEUP
+from hyperion.web.keys import DB, KEEPERS, PROBES, SETTINGS, STORE, TRAFFIC, UPLOAD_SPOOL, WAKEUP
 from hyperion.web.multipart import Received, receive_files
 from hyperion.web.problems import Problem, ProblemBody
 from hyperion.web.sessions import Session
@@ -180,7 +180,7 @@ async def _keep_all(request: web.Request, checked: list[_Checked], rejected: lis
 
 
 async def _keep(request: web.Request, item: _Checked) -> None:
-    async with photo_transaction(request.app[DB], request.app[WAKEUP]) as tx:
+    async with request.app[KEEPERS], photo_transaction(request.app[DB], request.app[WAKEUP]) as tx:
         await photos.create(tx, item.photo, _parts(item.path), allowance=_allowance(request))
 
 

@@ -19,7 +19,9 @@ CREATE FUNCTION map_cell_of(degrees double precision) RETURNS integer
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN floor(degrees::numeric / 0.005)::integer;
 
+-- Covers what is read of the photos in a cell that the edge of a box cuts through.
 CREATE INDEX media_litter_idx ON media (user_id, map_cell_of(lat), map_cell_of(lng))
+    INCLUDE (lat, lng, confidence, labels)
     WHERE has_trash AND lat IS NOT NULL;
 
 -- Photos with litter by cell of 0.005 degrees. No foreign key: the rows go with the last photo in them.
