@@ -100,7 +100,12 @@ def add_surveyor(connection: psycopg.Connection[Any], user_id: str, *, per_cell:
     connection.execute(
         """
         INSERT INTO map_label (user_id, lat_cell, lng_cell, label, things)
-        SELECT %(user)s, 8000 + cell / 100, -800 + cell %% 100, (ARRAY['bag', 'bottle', 'can'])[1 + place %% 3], count(*)
+        SELECT
+            %(user)s,
+            8000 + cell / 100,
+            -800 + cell %% 100,
+            (ARRAY['bag', 'bottle', 'can'])[1 + place %% 3],
+            count(*)
         FROM generate_series(0, 9999) AS cell, generate_series(0, %(per_cell)s - 1) AS place
         GROUP BY 2, 3, 4
         """,

@@ -40,7 +40,8 @@ async def found(db: Database, queries: dict[str, str]) -> dict[str, set[tuple[An
 async def insert_photos(db: Database, user_id: str, count: int) -> list[UUID]:
     rows = await db.fetch(
         """
-        INSERT INTO media (id, user_id, filename, content_type, size_bytes, width, height, status, store_path, stored_at)
+        INSERT INTO media
+            (id, user_id, filename, content_type, size_bytes, width, height, status, store_path, stored_at)
         SELECT gen_random_uuid(), $1, 'photo.jpg', 'image/jpeg', 1, 1, 1, 'READY', '', now()
         FROM generate_series(1, $2)
         RETURNING id
