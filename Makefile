@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
 
-.PHONY: run test chaos check format bench-queue bench-tree clean help
+.PHONY: run test chaos check format bench-queue bench-tree bench-http clean help
 
 help:
 	@echo "make run     set up, start an embedded Postgres and the whole system (PORT=7860)"
@@ -15,6 +15,7 @@ help:
 	@echo "make format  rewrite the code the way make check wants it"
 	@echo "make bench-queue  measure the queue beside others, about 15 minutes (ARGS='--rounds 1'; docs/benchmarks.md)"
 	@echo "make bench-tree   measure start, healing, memory and idleness of the tree, about 4 minutes"
+	@echo "make bench-http   measure requests, uploads and open sockets of one web process, about 6 minutes"
 	@echo "make clean   remove the virtual environment and caches; var/, the data, stays"
 
 run: $(READY)
@@ -43,6 +44,10 @@ bench-queue: $(BENCH_READY)
 
 bench-tree: $(READY)
 	@$(BIN)/python -m benchmarks.tree $(ARGS)
+
+# wrk makes the load where it is installed, else a small client of the benchmark's own.
+bench-http: $(READY)
+	@$(BIN)/python -m benchmarks.http $(ARGS)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache benchmarks/node_modules
