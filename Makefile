@@ -17,6 +17,7 @@ help:
 	@echo "make format  rewrite the code the way make check wants it"
 	@echo "make bench-queue  measure the queue beside others, about 15 minutes (ARGS='--rounds 1'; docs/benchmarks.md)"
 	@echo "make bench-tree   measure start, healing, memory and idleness of the tree, about 4 minutes"
+	@echo "make bench-http   measure requests, uploads and open sockets of one web process, about 6 minutes"
 	@echo "make bench-hub    measure the archiver against a Hub of its own, about 2 minutes"
 	@echo "make bench-eyes   measure photos a second and memory with the model in ten workers, about 3 minutes"
 	@echo "make clean   remove the virtual environment and caches; var/, the data, stays"
@@ -53,6 +54,10 @@ bench-queue: $(BENCH_READY)
 
 bench-tree: $(READY)
 	@$(BIN)/python -m benchmarks.tree $(ARGS)
+
+# wrk makes the load where it is installed, else a small client of the benchmark's own.
+bench-http: $(READY)
+	@$(BIN)/python -m benchmarks.http $(ARGS)
 
 bench-hub: $(READY)
 	@$(BIN)/python -m benchmarks.hub $(ARGS)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Goal:
-    """What a figure should be: at least, or at most."""
+    """What a figure should be at most, or at least."""
 
     value: float
     is_most: bool = True
@@ -22,42 +22,43 @@ class Goal:
 
 
 class Results:
-    """What was measured so far."""
+    """What was measured so far, by system and scenario."""
 
-    def __init__(self, goals: Mapping[tuple[str, str], Goal]) -> None:
-        self._goals = goals
-        self._values: defaultdict[tuple[str, str, str], list[float]] = defaultdict(list)
+    def __init__(self) -> None:
+        self._values: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+        self._units: dict[tuple[str, str], str] = {}
 
     def add(self, system: str, scenario: str, value: float, unit: str) -> None:
         """Take in one round's value."""
-        self._values[system, scenario, unit].append(value)
+        self._values[system, scenario].append(value)
+        self._units[system, scenario] = unit
 
-    def median(self, system: str, scenario: str) -> float:
-        """Return the median of what was measured so far."""
-        return next(statistics.median(v) for (s, c, _), v in self._values.items() if (s, c) == (system, scenario))
-
-    def set_goal(self, system: str, scenario: str, goal: Goal) -> None:
-        """Set a goal that is only known from what was measured."""
-        self._goals = {**self._goals, (system, scenario): goal}
+    def median(self, system: str, scenario: str) -> float | None:
+        """Return the median of what was measured; None where nothing was."""
+        values = self._values.get((system, scenario))
+        return statistics.median(values) if values else None
 
     def write(self, path: Path) -> None:
         """Write the medians as JSON."""
         rows = [
             {"system": system, "scenario": scenario, "claim": None, "value": statistics.median(values), "unit": unit}
-            for (system, scenario, unit), values in self._values.items()
+            for (system, scenario), values in self._values.items()
+            for unit in [self._units[system, scenario]]
         ]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
-    def table(self) -> str:
-        """Lay the medians out, one a line, with the spread of the rounds and the goal."""
+    def table(self, goals: Mapping[str, Goal]) -> str:
+        """Lay the medians out, one a line, with least and greatest of the rounds and with our goals."""
         return "\n".join(
-            f"{system:<9} {scenario:<28} {statistics.median(values):>10,.2f} {unit:<10}"
-            f" {min(values):>10,.2f} … {max(values):<10,.2f}"
-            f" {self._verdict(system, scenario, statistics.median(values))}".rstrip()
-            for (system, scenario, unit), values in self._values.items()
+            self._line(system, scenario, goals.get(scenario) if system == "hyperion" else None)
+            for system, scenario in self._values
         )
 
-    def _verdict(self, system: str, scenario: str, median: float) -> str:
-        goal = self._goals.get((system, scenario))
-        return goal.verdict(median) if goal else ""
+    def _line(self, system: str, scenario: str, goal: Goal | None) -> str:
+        values = self._values[system, scenario]
+        median = statistics.median(values)
+        spread = f"{min(values):,.2f} … {max(values):,.2f}"
+        verdict = goal.verdict(median) if goal else ""
+        unit = self._units[system, scenario]
+        return f"{system:<9} {scenario:<26} {median:>10,.2f} {unit:<11} {spread:<24} {verdict}".rstrip()

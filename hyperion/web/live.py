@@ -4,6 +4,7 @@ A user's history rows are numbered in the order of their commits, without a gap 
 later, so a reader's place is one number and `seq > place` is all that it has missed.
 """
 
+import time
 from collections import Counter
 from uuid import UUID
 
@@ -25,6 +26,7 @@ SQL = load_queries(__package__, "live.sql")
 
 POLL_S = 1.0
 PAGE = 200
+EVERYONE: set[str] = set()
 
 
 class MediaStatusUpdate(msgspec.Struct, frozen=True, tag_field="type", tag="MEDIA_STATUS_UPDATE"):
@@ -113,8 +115,12 @@ class LiveFeed:
 
     async def run(self) -> None:
         """Hand out changes until cancelled."""
+        poll_at_s = time.monotonic() + self._poll_s
         while True:
-            heard = await self._bell.wait(self._poll_s)
+            heard = await self._bell.wait(max(0.0, poll_at_s - time.monotonic()))
+            if not heard or time.monotonic() >= poll_at_s:  # also where a bell rings for somebody all the time
+                heard = EVERYONE
+                poll_at_s = time.monotonic() + self._poll_s
             try:
                 await self.run_once(heard)
             except DatabaseUnavailable as error:
@@ -122,8 +128,7 @@ class LiveFeed:
 
     async def run_once(self, heard: set[str]) -> int:
         """Hand out what is new for the users `heard` of, or for all when that says nothing; count it."""
-        everyone = not heard or "" in heard
-        reading = {user_id for user_id in self._following if everyone or user_id in heard}
+        reading = self._following.keys() & heard if heard and "" not in heard else set(self._following)
         handed_out = 0
         while reading:
             places = [(user_id, self._following[user_id].seq) for user_id in reading if user_id in self._following]
