@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import pytest
 
@@ -189,7 +190,7 @@ class Interrupted(Claimer):
 
     def __init__(self, db: Database, wakeup: Wakeup) -> None:
         super().__init__(db, lane=LANE, boot=1, lease_s=60)
-        self._between = lambda: put(db, wakeup)
+        self._between = partial(put, db, wakeup)
 
     async def claim(self, limit: int) -> list[Lease]:
         leases = await super().claim(limit)
