@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from uuid import UUID
 
-from hyperion import queue
 from hyperion.db import Database, load_queries
 from hyperion.media import photos
 from hyperion.media.store import LocalStore
-from hyperion.media.transaction import ARCHIVE_LANE
-from hyperion.queue import Wakeup, lane_channel
+from hyperion.media.transaction import photo_transaction
+from hyperion.queue import Wakeup
 
 SQL = load_queries("hyperion", "store_move.sql")
 
@@ -33,9 +32,8 @@ async def move(
         under_way = [(media_id, path) for media_id, path in under_way if local.has(path)]
         more, left = left[: at_once - len(under_way)], left[at_once - len(under_way) :]
         if more:
-            async with db.transaction() as connection:
-                await queue.enqueue(connection, [photos.move_task(media_id) for media_id, _ in more])
-            wakeup.ring(lane_channel(ARCHIVE_LANE))
+            async with photo_transaction(db, wakeup) as tx:
+                await tx.enqueue([photos.move_task(media_id) for media_id, _ in more])
             under_way += more
         on_progress(total - len(left) - len(under_way), total)
         if under_way:

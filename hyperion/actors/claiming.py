@@ -15,7 +15,7 @@ from hyperion.errors import DatabaseUnavailable
 from hyperion.media import photos
 from hyperion.media.recovery import task_died
 from hyperion.media.transaction import PhotoTransaction, photo_transaction
-from hyperion.queue import Claimer, Lease, lane_channel
+from hyperion.queue import Claimer, Idler, Lease
 from hyperion.settings import Settings
 
 log = logs.get_logger()
@@ -24,9 +24,6 @@ T = TypeVar("T")
 
 HAND_BACK_LIMIT_S = 3.0
 FOR_EVER = 1_000_000  # attempts
-# A wake-up reaches everybody at once. Ten who claim at once for one task make the one that gets it
-# wait for the other nine, so each lets those before it go first.
-STAGGER_S = 0.0005
 
 
 class ClaimingActor(Actor):
@@ -34,12 +31,11 @@ class ClaimingActor(Actor):
 
     lane: str
     pollers = 1  # how many actors of this node live off the lane
-    place = 0  # of this one among them
 
     def __init__(self, life: Life, settings: Settings) -> None:
         super().__init__(life, settings)
-        self._bell = self.wakeup.bell(lane_channel(self.lane))
         self._claimer = Claimer(self.db, lane=self.lane, boot=life.boot, lease_s=settings.lease_s)
+        self._idler = Idler(self.wakeup, self._claimer)
         self._claimed_at_s = 0.0
 
     async def renew(self) -> None:
@@ -50,14 +46,12 @@ class ClaimingActor(Actor):
         """Wait for work and lease up to `limit` of it; an empty list when draining."""
         while not self.draining.is_set():
             if self.is_paused:
-                await self._bell.wait(self._poll_s())
-                continue
-            leases = await self.patiently(lambda: self._claimer.claim(limit))
-            if leases:
+                await self.patiently(self._idler.leave)
+            elif leases := await self.patiently(lambda: self._idler.claim(limit)):
                 self._claimed_at_s = time.monotonic()
                 return leases
-            if await self._bell.wait(self._poll_s()):
-                await asyncio.sleep(self.place * STAGGER_S)
+            await self._idler.wait(self._poll_s())
+        await self.patiently(self._idler.leave)
         return []
 
     async def write(self, write: Callable[[PhotoTransaction], Awaitable[None]]) -> None:
@@ -108,7 +102,7 @@ class ClaimingActor(Actor):
         try:
             async with asyncio.timeout(HAND_BACK_LIMIT_S), photo_transaction(self.db, self.wakeup) as tx:
                 returned = await queue.hand_back(tx.connection, leases)
-                tx.lanes.add(self.lane)
+                tx.has_work(self.lane, len(returned))
                 items = [lease.item for lease in leases if lease.item and lease.task_id in returned]
                 await photos.abandon(tx, items, reason=f"handed back by {self.life.label}")
             log.info("lease.handed_back", task_ids=sorted(returned))

@@ -18,7 +18,6 @@ from hyperion.media import photos, recovery
 from hyperion.media.status import Status
 from hyperion.media.store import state, store_name
 from hyperion.media.transaction import ANALYSE_LANE, ARCHIVE_LANE, photo_transaction
-from hyperion.queue import lane_channel
 
 log = logs.get_logger()
 
@@ -93,8 +92,8 @@ class Reaper(Actor):
         if now_s - self._answered_at_s > self.settings.poll_s + PAUSE_S:
             self._answering_since_s = now_s  # this process was stopped, and so perhaps the others
         self._answered_at_s = now_s
-        for lane in lanes:
-            self.wakeup.ring(lane_channel(lane))
+        for lane, tasks in lanes.items():
+            self.wakeup.ring_lane(lane, tasks)
         return {"lanes": len(lanes)}
 
     async def rescue(self) -> Counts:

@@ -1,7 +1,7 @@
 """Connections to Postgres, and the one place where the driver's errors become ours."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Literal, Self
 
@@ -60,6 +60,14 @@ def _unreachable(error: Exception) -> DatabaseUnavailable:
 def _unavailable(error: Exception) -> DatabaseUnavailable:
     return DatabaseUnavailable(f"{type(error).__name__}: {error}".rstrip(": "))
 
+
+# In SQL, because the driver's own transactions cannot send anything along with their COMMIT.
+_BEGIN = {
+    ("read_committed", False): "BEGIN;",
+    ("read_committed", True): "BEGIN READ ONLY;",
+    ("repeatable_read", False): "BEGIN ISOLATION LEVEL REPEATABLE READ;",
+    ("repeatable_read", True): "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;",
+}
 
 # The queue's tables are empty one minute and hold a million rows the next. A plan that was made on the
 # empty table would scan it for ever after, so its statements are planned once, by their indexes.
@@ -162,26 +170,33 @@ class Database:
 
     @asynccontextmanager
     async def transaction(
-        self, *, isolation: Isolation = "read_committed", readonly: bool = False
+        self,
+        *,
+        isolation: Isolation = "read_committed",
+        readonly: bool = False,
+        then: Callable[[], str] = lambda: "",
     ) -> AsyncIterator[Connection]:
         """Run the block in a transaction; short, and awaiting nothing but the database.
 
-        Raises CommitUncertain where the connection is lost while the commit is under way.
+        `then` is asked before the commit for statements that the server is to run right after it, as a
+        transaction of their own that came in the same message. If they fail, the commit stands.
+
+        Raises CommitUncertain where the connection is lost while the commit is under way, and where
+        what came `then` failed.
         """
         async with self.connection() as connection:
-            transaction = connection.transaction(isolation=isolation, readonly=readonly)
-            await transaction.start()
+            await connection.execute(_BEGIN[isolation, readonly])
             try:
                 yield connection
             except asyncio.CancelledError:
                 raise  # the connection is dropped, and with it the transaction
             except BaseException:
                 with suppress(*_AWAY):
-                    await transaction.rollback()
+                    await connection.execute("ROLLBACK;")
                 raise
             try:
-                await transaction.commit()
-            except _AWAY as error:
+                await connection.execute(f"COMMIT; {then()}")
+            except (*_AWAY, asyncpg.ProgramLimitExceededError) as error:
                 raise CommitUncertain(f"{type(error).__name__} while committing") from error
 
     def held(self, *, durable: bool = True) -> "HeldConnection":

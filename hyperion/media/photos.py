@@ -291,7 +291,8 @@ async def write_history(
 ) -> None:
     """Write one row of history for each photo, which is in `status`, numbered in its user's feed."""
     rows = await tx.connection.fetch(SQL.log_changes, media_ids, status, action, message, worker)
-    tx.users.update(row["user_id"] for row in rows)
+    for user_id in {row["user_id"] for row in rows}:
+        tx.has_changed(user_id)
 
 
 async def _change(

@@ -53,7 +53,8 @@ async def revive(db: Database, wakeup: Wakeup, task_ids: Sequence[int]) -> int:
     """Bring dead tasks back, and the photos that failed with them; return how many."""
     async with photo_transaction(db, wakeup) as tx:
         revived = await queue.revive(tx.connection, task_ids)
-        tx.lanes.update(task.lane for task in revived)
+        for task in revived:
+            tx.has_work(task.lane)
         for task in sorted(revived, key=lambda task: str(task.item)):
             if task.item:
                 with suppress(PhotoGone, StatusConflict):
@@ -68,7 +69,9 @@ async def task_died(tx: PhotoTransaction, item: UUID | None, *, reason: str) -> 
 
 
 async def _settle(tx: PhotoTransaction, rescued: Sequence[Rescued], reason: str) -> Recovery:
-    tx.lanes.update(task.lane for task in rescued if not task.is_dead)
+    for task in rescued:
+        if not task.is_dead:
+            tx.has_work(task.lane)
     returned = [task.item for task in rescued if task.item and not task.is_dead]
     dead = [task.item for task in rescued if task.item and task.is_dead]
     await photos.abandon(tx, returned, reason=reason)

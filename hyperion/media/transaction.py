@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from hyperion.db import Connection, Database
-from hyperion.queue import NewTask, Wakeup, enqueue, lane_channel
+from hyperion.queue import NewTask, Rings, Wakeup, enqueue
 
 ARCHIVE_LANE = "archive"
 ANALYSE_LANE = "analyse"
@@ -14,25 +14,28 @@ LIVE_CHANNEL = "hyperion_live"
 
 @dataclass(frozen=True)
 class PhotoTransaction:
-    """An open transaction, the lanes that got work in it and the users whose photos changed."""
+    """An open transaction; what it does is made known to those who wait for it, once it is committed."""
 
     connection: Connection
-    lanes: set[str] = field(default_factory=set)
-    users: set[str] = field(default_factory=set)
+    _rings: Rings
 
     async def enqueue(self, tasks: Sequence[NewTask]) -> list[int]:
         """Queue tasks; return their ids."""
-        self.lanes.update(task.lane for task in tasks)
+        for task in tasks:
+            self.has_work(task.lane)
         return await enqueue(self.connection, tasks)
+
+    def has_work(self, lane: str, tasks: int = 1) -> None:
+        """Note that so many more tasks are ready in the lane."""
+        self._rings.lane(lane, tasks)
+
+    def has_changed(self, user_id: str) -> None:
+        """Note that photos of the user have changed."""
+        self._rings.channel(LIVE_CHANNEL, user_id)
 
 
 @asynccontextmanager
 async def photo_transaction(db: Database, wakeup: Wakeup) -> AsyncIterator[PhotoTransaction]:
-    """Open a transaction; after its commit ring the lanes and the live updates that it touched."""
-    async with db.transaction() as connection:
-        tx = PhotoTransaction(connection)
-        yield tx
-    for lane in tx.lanes:
-        wakeup.ring(lane_channel(lane))
-    for user_id in tx.users:
-        wakeup.ring(LIVE_CHANNEL, user_id)
+    """Open a transaction; its commit wakes the lanes and the live updates that it touched."""
+    async with wakeup.transaction(db) as (connection, rings):
+        yield PhotoTransaction(connection, rings)

@@ -1,10 +1,10 @@
 """A queue in Postgres: at least once, fenced, first in first out within a lane.
 
-Put work in, inside any transaction of yours, and ring the lane's bell after the commit:
+Put work in, inside a transaction of yours, and wake somebody who has the time for it:
 
-    async with db.transaction() as connection:
+    async with wakeup.transaction(db) as (connection, rings):
         await enqueue(connection, [NewTask(lane="analyse", kind="analyse", item=media_id)])
-    wakeup.ring(lane_channel("analyse"))
+        rings.lane("analyse")
 
 Take it out as an actor with a boot id, write the result and finish in one transaction:
 
@@ -15,7 +15,8 @@ Take it out as an actor with a boot id, write the result and finish in one trans
             await finish(connection, [lease])        # raises LeaseLost: then nothing was written
         claimer.forget([lease])
 
-Tasks without a result of their own are finished by a `Finisher`, many in one commit.
+Who has nothing to claim waits by an `Idler`. Tasks without a result of their own are finished by a
+`Finisher`, many in one commit.
 
 A task is *ready*, *scheduled* (waits for a time), *leased* (somebody works on it), *dead* (gave up)
 or finished, and each state but the last is a row in a table of its own. A lease belongs to one boot
@@ -24,6 +25,7 @@ epoch is refused. Whoever dies is rescued: `rescue_boots` at once, `rescue_lost`
 """
 
 from hyperion.queue.finisher import Finisher
+from hyperion.queue.idler import Idler
 from hyperion.queue.tasks import (
     Claimer,
     Lease,
@@ -51,17 +53,19 @@ from hyperion.queue.upkeep import (
     rescue_lost,
     revive,
 )
-from hyperion.queue.wakeup import Bell, Wakeup, lane_channel
+from hyperion.queue.wakeup import Bell, Rings, Wakeup
 
 __all__ = [
     "Bell",
     "Claimer",
     "DeadTask",
     "Finisher",
+    "Idler",
     "Lease",
     "NewTask",
     "Rescued",
     "Retry",
+    "Rings",
     "Wakeup",
     "count_ready",
     "depths",
@@ -71,7 +75,6 @@ __all__ = [
     "hand_back",
     "hold",
     "is_alive",
-    "lane_channel",
     "list_dead",
     "oldest_s",
     "promote_due",

@@ -86,8 +86,8 @@ class Claimer:
 
     def __init__(self, db: Database, *, lane: str, boot: int, lease_s: float) -> None:
         self.lane = lane
-        self._connection = db.held(durable=False)
-        self._boot = boot
+        self.connection = db.held(durable=False)
+        self.boot = boot
         self._lease_s = lease_s
         self._mark = 0
         self._marked_at_s = 0.0
@@ -101,7 +101,7 @@ class Claimer:
         what a claim took whose answer was lost is put back by the next.
         """
         if self._answer_lost:
-            await self._connection.fetch(SQL.hand_back_strays, self._boot, list(self._held))
+            await self.connection.fetch(SQL.hand_back_strays, self.boot, list(self._held))
             self._answer_lost = False
         if time.monotonic() - self._marked_at_s > MARK_LIFE_S:
             self._mark = 0
@@ -129,11 +129,11 @@ class Claimer:
         held = list(self._held.values())
         if held:
             ids, epochs = [lease.task_id for lease in held], [lease.epoch for lease in held]
-            await self._connection.fetch(SQL.renew, ids, epochs, self._boot, self._lease_s)
+            await self.connection.fetch(SQL.renew, ids, epochs, self.boot, self._lease_s)
 
     async def _claim(self, limit: int) -> list[Lease]:
         self._answer_lost = True
-        rows = await self._connection.fetch(SQL.claim, self.lane, self._mark, limit, self._boot, self._lease_s)
+        rows = await self.connection.fetch(SQL.claim, self.lane, self._mark, limit, self.boot, self._lease_s)
         self._answer_lost = False
         leases = [
             Lease(
@@ -142,7 +142,7 @@ class Claimer:
                 kind=kind,
                 payload=_decode_payload(payload),
                 item=item,
-                boot=self._boot,
+                boot=self.boot,
                 epoch=epoch,
                 seq=seq,
                 attempt=attempt,

@@ -62,6 +62,35 @@ CROSS JOIN LATERAL (
     OFFSET 0
 ) AS t
 
+-- name: wait_for_work
+-- $1 boot, $2 lane. From now on a ring may wake it.
+INSERT INTO task_claimer (boot, lane, is_idle)
+VALUES ($1, $2, true)
+ON CONFLICT (boot) DO UPDATE
+SET is_idle = true
+
+-- name: wait_no_more
+-- $1 boot. No row: it has been woken in the meantime.
+UPDATE task_claimer
+SET is_idle = false
+WHERE boot = $1
+  AND is_idle
+RETURNING boot
+
+-- name: forget_claimers
+-- $1 boots that have ended
+DELETE FROM task_claimer
+WHERE boot = ANY ($1::bigint[])
+
+-- name: forget_lost_claimers
+-- Those whose boot is no actor's any more.
+DELETE FROM task_claimer AS c
+WHERE NOT EXISTS (
+    SELECT 1
+    FROM actor AS a
+    WHERE a.boot = c.boot
+)
+
 -- name: finish
 -- $1 task ids, $2 epochs, $3 boot id. Returns the ids that were still ours.
 DELETE FROM task_lease
@@ -182,7 +211,7 @@ JOIN task AS t ON t.id = f.task_id
 ORDER BY f.task_id
 
 -- name: promote_due
--- $1 limit. Moves what has waited long enough to the end of its lane; returns the lanes.
+-- $1 limit. Moves what has waited long enough to the end of its lane; returns (lane, how many).
 WITH due AS MATERIALIZED (
     SELECT task_id
     FROM task_scheduled
@@ -201,8 +230,9 @@ queued AS (
     SELECT lane, nextval('task_seq'), task_id, attempt, crashes
     FROM moved
 )
-SELECT DISTINCT lane
+SELECT lane, count(*) AS tasks
 FROM moved
+GROUP BY lane
 
 -- name: revive
 -- $1 task ids. Brings dead tasks back with fresh attempts; returns (task id, lane, kind, item).

@@ -50,6 +50,7 @@ async def rescue_boots(
     Without `is_crash` they ended in order, and nothing is counted; neither is it for tasks of the
     lanes in `blameless`. The caller writes what that means for the items in the same transaction.
     """
+    await connection.execute(SQL.forget_claimers, list(boots))
     locked = await connection.fetch(SQL.lock_leases_of, list(boots))
     return await _rescue(connection, locked, max_crashes, reason, cost=int(is_crash), blameless=blameless)
 
@@ -62,13 +63,14 @@ async def rescue_lost(
     Only for a caller to whom the database has answered for as long; while it was away nobody
     could renew or beat. `blameless` as in `rescue_boots`.
     """
+    await connection.execute(SQL.forget_lost_claimers)
     locked = await connection.fetch(SQL.lock_lost_leases, silent_s)
     return await _rescue(connection, locked, max_crashes, reason, cost=1, blameless=blameless)
 
 
-async def promote_due(db: Database, *, limit: int = 1000) -> set[str]:
-    """Make ready what was scheduled for now; return the lanes to ring."""
-    return {row["lane"] for row in await db.fetch(SQL.promote_due, limit)}
+async def promote_due(db: Database, *, limit: int = 1000) -> dict[str, int]:
+    """Make ready what was scheduled for now; return the lanes to ring, and how many tasks each got."""
+    return {row["lane"]: row["tasks"] for row in await db.fetch(SQL.promote_due, limit)}
 
 
 async def revive(connection: Connection, task_ids: Sequence[int]) -> list[Rescued]:

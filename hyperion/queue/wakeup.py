@@ -1,14 +1,17 @@
-"""Wake-ups: NOTIFY sent and heard on one connection of its own.
+"""Wake-ups: NOTIFY sent after a commit, and heard on a connection of its own.
 
 A wake-up saves waiting and never carries the truth: whoever waits for a bell also looks by itself
-from time to time. NOTIFY is sent after the business transaction, outside it, because inside it
-would take a lock on the whole database at commit.
+from time to time. NOTIFY is not part of the business transaction, where it would hold a lock on the
+whole database until the commit is on the disk: it follows the COMMIT in the same message, as a
+transaction of its own. What would be the second within 5 ms is gathered and sent by itself.
 """
 
 import asyncio
 import os
-from collections import defaultdict
-from contextlib import suppress
+import time
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from hyperion import logs
@@ -22,12 +25,48 @@ log = logs.get_logger()
 COALESCE_S = 0.005
 SELF_TEST_S = 30.0
 SELF_TEST_LIMIT_S = 5.0
+MOST_WOKEN = 1000
 PAYLOAD_LIMIT_BYTES = 7900  # NOTIFY takes less than 8000
 
 
-def lane_channel(lane: str) -> str:
-    """Return the channel on which a lane's new tasks are announced."""
-    return f"hyperion_lane_{lane}"
+def claimer_channel(boot: int) -> str:
+    """Return the channel on which the function `task_wake` wakes one claimer."""
+    return f"hyperion_claimer_{boot}"
+
+
+class Rings:
+    """Bells that are to be rung together: channels with payloads, and lanes with numbers of new tasks."""
+
+    def __init__(self) -> None:
+        self._channels: defaultdict[str, set[str]] = defaultdict(set)
+        self._lanes: Counter[str] = Counter()
+
+    def __bool__(self) -> bool:
+        return bool(self._channels or self._lanes)
+
+    def channel(self, name: str, payload: str = "") -> None:
+        """Wake whoever listens there. An empty payload means: look at everything."""
+        self._channels[name].add(payload)
+
+    def lane(self, name: str, tasks: int = 1) -> None:
+        """Wake as many of those who wait for work in the lane."""
+        self._lanes[name] += tasks
+
+    def add(self, other: "Rings") -> None:
+        """Ring what `other` rings, too."""
+        for name, payloads in other._channels.items():
+            self._channels[name] |= payloads
+        self._lanes.update(other._lanes)
+
+    def statements(self) -> str:
+        """Return the SQL that rings them; to be run as a transaction of its own, which waits for no disk."""
+        if not self:
+            return ""
+        calls = ["set_config('synchronous_commit', 'off', true)"]
+        for name, payloads in self._channels.items():
+            calls += [f"pg_notify({_literal(name)}, {_literal(text)})" for text in _joined(payloads)]
+        calls += [f"task_wake({_literal(lane)}, {min(tasks, MOST_WOKEN)})" for lane, tasks in self._lanes.items()]
+        return "".join(f"SELECT {call};" for call in calls)
 
 
 class Bell:
@@ -71,7 +110,8 @@ class Wakeup:
         self._self_test_limit_s = self_test_limit_s
         self._backoff = Backoff()
         self._bells: defaultdict[str, list[Bell]] = defaultdict(list)
-        self._to_send: defaultdict[str, set[str]] = defaultdict(set)
+        self._to_send = Rings()
+        self._sent_at_s = 0.0
         self._outgoing = asyncio.Event()
         self._echo_channel = f"hyperion_echo_{os.getpid()}_{id(self):x}"
         self._echo = asyncio.Event()
@@ -85,8 +125,32 @@ class Wakeup:
 
     def ring(self, channel: str, payload: str = "") -> None:
         """Wake whoever waits on `channel`, anywhere: the first time at once, then gathered over 5 ms."""
-        self._to_send[channel].add(payload)
+        self._to_send.channel(channel, payload)
         self._outgoing.set()
+
+    def ring_lane(self, lane: str, tasks: int = 1) -> None:
+        """Wake as many of those who wait for work in `lane`, in the same way."""
+        self._to_send.lane(lane, tasks)
+        self._outgoing.set()
+
+    @asynccontextmanager
+    async def transaction(self, db: Database) -> AsyncIterator[tuple[Connection, Rings]]:
+        """Open a transaction of `db` with rings: what is put into them is rung when it is committed."""
+        rings = Rings()
+        late = Rings()
+
+        def then() -> str:
+            if time.monotonic() - self._sent_at_s < COALESCE_S:
+                late.add(rings)
+                return ""
+            self._sent_at_s = time.monotonic()
+            return rings.statements()
+
+        async with db.transaction(then=then) as connection:
+            yield connection, rings
+        if late:
+            self._to_send.add(late)
+            self._outgoing.set()
 
     async def flush(self, *, timeout_s: float) -> None:
         """Wait until what was rung is sent, at most so long."""
@@ -143,21 +207,15 @@ class Wakeup:
 
     async def _send(self, connection: Connection) -> None:
         self._outgoing.clear()
-        sending, self._to_send = self._to_send, defaultdict(set)
-        rows = [(channel, text) for channel, payloads in sending.items() for text in _joined(payloads)]
-        if not rows:
+        sending, self._to_send = self._to_send, Rings()
+        if not sending:
             return
         self._is_sending = True
+        self._sent_at_s = time.monotonic()
         try:
-            await connection.execute(
-                "SELECT pg_notify(channel, payload) FROM unnest($1::text[], $2::text[]) AS n (channel, payload)",
-                [channel for channel, _ in rows],
-                [payload for _, payload in rows],
-                timeout=self._self_test_limit_s,
-            )
+            await connection.execute(sending.statements(), timeout=self._self_test_limit_s)
         except BaseException:
-            for channel, payloads in sending.items():
-                self._to_send[channel] |= payloads
+            self._to_send.add(sending)
             self._outgoing.set()
             raise
         finally:
@@ -173,6 +231,10 @@ class Wakeup:
         for bell in self._bells[channel]:
             for part in str(payload).split(","):
                 bell.strike(part)
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _joined(payloads: set[str]) -> list[str]:

@@ -1,7 +1,6 @@
 """The queue's promises: first in first out, fenced, at least once, nothing lost."""
 
 import asyncio
-from collections.abc import Callable
 from datetime import timedelta
 from uuid import uuid4
 
@@ -10,7 +9,7 @@ import pytest
 from hyperion import queue
 from hyperion.db import Database
 from hyperion.errors import LeaseLost
-from hyperion.queue import Claimer, Finisher, Lease, NewTask, Wakeup, lane_channel
+from hyperion.queue import Claimer, Finisher, Lease, NewTask
 from tests.until import until
 
 LANE = "test"
@@ -206,7 +205,7 @@ async def test_a_failed_attempt_waits_and_counts(db: Database) -> None:
         retry = await queue.fail(connection, lease, error="broken", max_attempts=5, delay_s=0)
 
     assert (retry.is_dead, await take(db)) == (False, [])
-    assert await queue.promote_due(db) == {LANE}
+    assert await queue.promote_due(db) == {LANE: 1}
     assert [lease.attempt for lease in await take(db)] == [2]
 
 
@@ -240,7 +239,7 @@ async def test_what_is_scheduled_for_later_stays(db: Database) -> None:
     async with db.transaction() as connection:
         await queue.fail(connection, lease, error="broken", max_attempts=5, delay_s=3600)
 
-    assert await queue.promote_due(db) == set()
+    assert await queue.promote_due(db) == {}
     assert await queue.depths(db) == {(LANE, "scheduled"): 1}
 
 
@@ -404,39 +403,3 @@ async def test_a_finisher_tries_again_when_its_connection_is_cut(db: Database) -
 
     assert await queue.depths(db) == {}
     running.cancel()
-
-
-async def test_a_ring_wakes_a_bell_on_another_connection(db: Database) -> None:
-    sender, listener = Wakeup(db), Wakeup(db)
-    bell = listener.bell(lane_channel(LANE))
-    async with asyncio.TaskGroup() as group:
-        running = [group.create_task(sender.run()), group.create_task(listener.run())]
-        assert await bell.wait(10) == {""}  # being connected is worth a look
-
-        sender.ring(lane_channel(LANE), "x")
-        sender.ring(lane_channel(LANE), "y")
-
-        heard = await bell.wait(10)
-        while heard != {"x", "y"}:
-            heard |= await bell.wait(10)
-        for task in running:
-            task.cancel()
-
-
-async def test_a_listener_whose_connection_is_cut_comes_back_and_looks_again(
-    db: Database, make_database: Callable[[], str]
-) -> None:
-    async with Database(make_database(), name="victim") as other:
-        listener = Wakeup(other)
-        bell = listener.bell("hyperion_x")
-        running = asyncio.create_task(listener.run())
-        await bell.wait(10)
-        kill = (
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'hyperion victim'"
-        )
-
-        await db.fetch_value(kill)
-
-        assert await bell.wait(10) == {""}
-        running.cancel()
-        await until(running.done)

@@ -13,17 +13,16 @@ from benchmarks.queue.board import Slot
 from benchmarks.queue.server import Server
 from benchmarks.queue.system import BULK, WORKERS, Enqueuer, System, Worker, is_empty, python_worker
 from hyperion.db import Database, migrations
-from hyperion.queue import Claimer, Finisher, Lease, NewTask, Wakeup, enqueue, lane_channel
+from hyperion.queue import Claimer, Finisher, Idler, Lease, NewTask, Wakeup, enqueue
 
 LANE = "bench"
 LEASE_S = 60
-STAGGER_S = 0.0005  # as hyperion.actors.claiming does
 POLL_S = 1.0 * WORKERS / 2  # as the workers do: all together they look twice a second
 NOOP = NewTask(lane=LANE, kind="noop")
 
 
 class HyperionEnqueuer(Enqueuer):
-    """`enqueue` on one connection, and the bell after the commit."""
+    """`enqueue` in a transaction, whose commit rings the bell."""
 
     def __init__(self, db: Database, wakeup: Wakeup) -> None:
         self._db = db
@@ -32,16 +31,17 @@ class HyperionEnqueuer(Enqueuer):
     async def bulk(self, count: int) -> None:
         """Enqueue a thousand a statement."""
         for start in range(0, count, BULK):
-            async with self._db.transaction() as connection:
-                await enqueue(connection, [NOOP] * min(BULK, count - start))
-            self._wakeup.ring(lane_channel(LANE))
+            await self._enqueue(min(BULK, count - start))
 
     async def single(self, count: int) -> None:
-        """Enqueue one a statement; a statement by itself is a transaction."""
+        """Enqueue one a transaction."""
         for _ in range(count):
-            async with self._db.connection() as connection:
-                await enqueue(connection, [NOOP])
-            self._wakeup.ring(lane_channel(LANE))
+            await self._enqueue(1)
+
+    async def _enqueue(self, tasks: int) -> None:
+        async with self._wakeup.transaction(self._db) as (connection, rings):
+            await enqueue(connection, [NOOP] * tasks)
+            rings.lane(LANE, tasks)
 
 
 class Hyperion(System):
@@ -80,10 +80,11 @@ class Hyperion(System):
 class Work:
     """One worker: claim, handle, hand over to the finisher, claim again."""
 
-    def __init__(self, db: Database, slot: Slot, *, boot: int, claim: int) -> None:
+    def __init__(self, db: Database, wakeup: Wakeup, slot: Slot, *, boot: int, claim: int) -> None:
         self._slot = slot
         self._limit = claim
         self.claimer = Claimer(db, lane=LANE, boot=boot, lease_s=LEASE_S)
+        self.idler = Idler(wakeup, self.claimer)
         self.finisher = Finisher(db, on_settled=self._settled)
 
     def _settled(self, leases: Sequence[Lease]) -> None:
@@ -93,10 +94,21 @@ class Work:
     async def drain(self) -> None:
         """Work until a claim comes back empty and all is finished."""
         while leases := await self.claimer.claim(self._limit):
-            for lease in leases:
-                await self._handle(lease)
-            self.finisher.add(leases)
+            await self._handle_all(leases)
         await self.finisher.drained()
+
+    async def serve(self) -> None:
+        """Work on whatever comes, for ever."""
+        while True:
+            while leases := await self.idler.claim(self._limit):
+                await self._handle_all(leases)
+                await self.finisher.drained()
+            await self.idler.wait(POLL_S * random.uniform(0.75, 1.25))
+
+    async def _handle_all(self, leases: Sequence[Lease]) -> None:
+        for lease in leases:
+            await self._handle(lease)
+        self.finisher.add(leases)
 
     async def _handle(self, _lease: Lease) -> None:
         self._slot.started()
@@ -107,9 +119,8 @@ async def work(url: str, board: str, number: int, claim: int, mode: str) -> None
     slot = Slot(Path(board), number)
     name = f"bench {number}"
     async with Database(url, name=name, max_connections=2, index_plans=True) as db:
-        worker = Work(db, slot, boot=number + 1, claim=claim)
         wakeup = Wakeup(db)
-        bell = wakeup.bell(lane_channel(LANE))
+        worker = Work(db, wakeup, slot, boot=number + 1, claim=claim)
         finishing = asyncio.create_task(worker.finisher.run())
         await worker.claimer.claim(0)  # opens its connection and prepares the statement
         if mode == "drain":
@@ -118,12 +129,10 @@ async def work(url: str, board: str, number: int, claim: int, mode: str) -> None
                 await worker.drain()
         else:
             listening = asyncio.create_task(wakeup.run())
-            await bell.wait(10)  # the first stroke says that it listens
+            await worker.idler.wait(10)  # the first stroke says that it listens
             slot.ready()
-            while not listening.done():
-                await worker.drain()
-                if await bell.wait(POLL_S * random.uniform(0.75, 1.25)):
-                    await asyncio.sleep(number * STAGGER_S)
+            await worker.serve()
+            listening.cancel()
         finishing.cancel()
 
 

@@ -1,0 +1,2 @@
+DROP FUNCTION task_wake(text, integer);
+DROP TABLE task_claimer;

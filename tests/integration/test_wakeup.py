@@ -1,0 +1,257 @@
+"""Wake-ups: they follow a commit, reach one who waits for each task, and what is lost is looked for."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+import pytest
+
+from hyperion import queue
+from hyperion.db import Database
+from hyperion.errors import CommitUncertain
+from hyperion.queue import Claimer, Idler, Lease, NewTask, Wakeup
+from tests.until import until
+
+LANE = "test"
+CHANNEL = "hyperion_test"
+LONG_S = 10
+
+MakeIdler = Callable[[int], Awaitable[Idler]]
+
+
+@asynccontextmanager
+async def running(wakeup: Wakeup) -> AsyncIterator[Wakeup]:
+    task = asyncio.create_task(wakeup.run())
+    yield wakeup
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+async def idler(db: Database) -> AsyncIterator[MakeIdler]:
+    """Makes one that listens, by the number of its boot."""
+    async with AsyncExitStack() as stack:
+
+        async def make(boot: int, claimer: Claimer | None = None) -> Idler:
+            wakeup = Wakeup(db)
+            idler = Idler(wakeup, claimer or Claimer(db, lane=LANE, boot=boot, lease_s=60))
+            await stack.enter_async_context(running(wakeup))
+            await idler.wait(LONG_S)  # until it listens
+            return idler
+
+        yield make
+
+
+async def put(db: Database, wakeup: Wakeup, *, tasks: int = 1, is_rung: bool = True) -> None:
+    async with wakeup.transaction(db) as (connection, rings):
+        await queue.enqueue(connection, [NewTask(lane=LANE, kind="noop")] * tasks)
+        if is_rung:
+            rings.lane(LANE, tasks)
+
+
+async def waiting(db: Database) -> set[int]:
+    return {row["boot"] for row in await db.fetch("SELECT boot FROM task_claimer WHERE is_idle")}
+
+
+async def test_a_ring_wakes_a_bell_on_another_connection(db: Database) -> None:
+    sender, listener = Wakeup(db), Wakeup(db)
+    bell = listener.bell(CHANNEL)
+    async with running(sender), running(listener):
+        assert await bell.wait(LONG_S) == {""}  # being connected is worth a look
+
+        sender.ring(CHANNEL, "x")
+        sender.ring(CHANNEL, "it's")
+
+        heard = await bell.wait(LONG_S)
+        while heard != {"x", "it's"}:
+            heard |= await bell.wait(LONG_S)
+
+
+async def test_a_listener_whose_connection_is_cut_comes_back_and_looks_again(
+    db: Database, make_database: Callable[[], str]
+) -> None:
+    async with Database(make_database(), name="victim") as other:
+        listener = Wakeup(other)
+        bell = listener.bell(CHANNEL)
+        async with running(listener):
+            await bell.wait(LONG_S)
+
+            await db.fetch_value(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                " WHERE application_name = 'hyperion victim'"
+            )
+
+            assert await bell.wait(LONG_S) == {""}
+
+
+async def test_what_a_transaction_rings_is_heard_after_its_commit_each_time(db: Database, wakeup: Wakeup) -> None:
+    listener = Wakeup(db)
+    bell = listener.bell(CHANNEL)
+    async with running(listener):
+        await bell.wait(LONG_S)
+        for payload in ("the first", "one that follows within milliseconds", "and another"):
+            async with wakeup.transaction(db) as (_, rings):
+                rings.channel(CHANNEL, payload)
+
+        heard: set[str] = set()
+        while len(heard) < 3:
+            heard |= await bell.wait(LONG_S) or {"nothing any more"}
+    assert heard == {"the first", "one that follows within milliseconds", "and another"}
+
+
+async def test_a_transaction_that_fails_rings_nothing(db: Database, wakeup: Wakeup) -> None:
+    listener = Wakeup(db)
+    bell = listener.bell(CHANNEL)
+    async with running(listener):
+        await bell.wait(LONG_S)
+        with pytest.raises(ZeroDivisionError):
+            async with wakeup.transaction(db) as (_, rings):
+                rings.channel(CHANNEL, "what did not happen")
+                raise ZeroDivisionError
+        async with wakeup.transaction(db) as (_, rings):
+            rings.channel(CHANNEL, "what did")
+
+        assert await bell.wait(LONG_S) == {"what did"}
+
+
+async def test_a_commit_stands_when_what_follows_it_fails(db: Database) -> None:
+    await db.execute("CREATE TABLE result (x integer)")
+
+    with pytest.raises(CommitUncertain):
+        async with db.transaction(then=lambda: "SELECT repeat('x', 2000000000);") as connection:
+            await connection.execute("INSERT INTO result VALUES (1)")
+
+    assert await db.fetch_value("SELECT count(*) FROM result") == 1
+
+
+async def test_a_ring_waits_neither_for_the_disk_nor_under_the_lock_of_the_business_commit(
+    db: Database, wakeup: Wakeup
+) -> None:
+    seen: list[str] = []
+    async with db.transaction(then=lambda: "SELECT set_config('a.b', current_setting('synchronous_commit'), false);"):
+        pass
+    rings = queue.Rings()
+    rings.channel(CHANNEL)
+
+    async with db.transaction(
+        then=lambda: rings.statements() + "SELECT set_config('a.c', current_setting('synchronous_commit'), false);"
+    ):
+        pass
+
+    async with db.connection() as connection:
+        for name in ("a.b", "a.c", "synchronous_commit"):
+            seen.append(await connection.fetchval("SELECT current_setting($1)", name))
+    assert seen == ["on", "off", "on"]
+
+
+async def test_a_task_wakes_one_of_those_who_wait(db: Database, wakeup: Wakeup, idler: MakeIdler) -> None:
+    crew = [await idler(boot) for boot in (1, 2, 3)]
+    for one in crew:
+        assert await one.claim(1) == []
+
+    await put(db, wakeup)
+    await asyncio.wait([asyncio.create_task(one.wait(LONG_S)) for one in crew], return_when=asyncio.FIRST_COMPLETED)
+
+    assert len(await waiting(db)) == 2
+
+
+async def test_as_many_are_woken_as_there_are_tasks(db: Database, wakeup: Wakeup, idler: MakeIdler) -> None:
+    crew = [await idler(boot) for boot in (1, 2, 3, 4)]
+    for one in crew:
+        await one.claim(1)
+
+    await put(db, wakeup, tasks=2)
+    await put(db, wakeup)
+
+    await until(lambda: _count(waiting(db), 1))
+    leases = [await one.claim(1) for one in crew]
+    assert sorted(map(len, leases)) == [0, 1, 1, 1]
+
+
+async def test_nobody_who_is_busy_is_woken_and_he_looks_again_when_he_is_done(
+    db: Database, wakeup: Wakeup, idler: MakeIdler
+) -> None:
+    one = await idler(1)
+    await put(db, wakeup, tasks=2)
+
+    [first] = await one.claim(1)
+    assert await waiting(db) == set()
+    async with db.transaction() as connection:
+        await queue.finish(connection, [first])
+
+    assert len(await one.claim(1)) == 1
+
+
+class Interrupted(Claimer):
+    """Somebody enqueues right after its first look, before anybody knows that it waits."""
+
+    looks = 0
+
+    def __init__(self, db: Database, wakeup: Wakeup) -> None:
+        super().__init__(db, lane=LANE, boot=1, lease_s=60)
+        self._between = partial(put, db, wakeup)
+
+    async def claim(self, limit: int) -> list[Lease]:
+        leases = await super().claim(limit)
+        self.looks += 1
+        if self.looks == 1:
+            await self._between()
+        return leases
+
+
+async def test_a_task_that_comes_between_the_last_look_and_the_wait_is_found(db: Database, wakeup: Wakeup) -> None:
+    one = Idler(Wakeup(db), Interrupted(db, wakeup))
+
+    assert len(await one.claim(1)) == 1
+    assert await waiting(db) == set()
+
+
+async def test_who_is_woken_while_it_finds_work_by_itself_wakes_another(
+    db: Database, wakeup: Wakeup, idler: MakeIdler
+) -> None:
+    one, other = await idler(1), await idler(2)
+    await one.claim(1)
+    await put(db, wakeup, is_rung=False)
+    await put(db, wakeup)
+    await until(lambda: _count(waiting(db), 0))
+    await other.claim(0)  # waits, and the ring was not for it
+
+    assert len(await one.claim(1)) == 1  # the one that was not rung for
+
+    await asyncio.wait_for(other.wait(60), LONG_S)
+    assert len(await other.claim(1)) == 1
+
+
+async def test_who_is_paused_hands_the_wake_up_on(db: Database, wakeup: Wakeup, idler: MakeIdler) -> None:
+    paused, other = await idler(1), await idler(2)
+    await paused.claim(1)
+    await put(db, wakeup)
+    await paused.wait(LONG_S)
+    await other.claim(0)
+
+    await paused.leave()
+
+    await asyncio.wait_for(other.wait(60), LONG_S)
+    assert len(await other.claim(1)) == 1
+
+
+async def test_the_dead_are_not_woken(db: Database, wakeup: Wakeup, idler: MakeIdler) -> None:
+    dead, lost, alive = await idler(1), await idler(2), await idler(3)
+    for one in (dead, lost, alive):
+        await one.claim(1)
+    await db.execute(
+        "INSERT INTO actor (node, name, label, kind, boot, pid, state, restarts)"
+        " SELECT 'n', boot, boot, 'worker', boot, 0, 'ready', 0 FROM unnest('{1,3}'::int[]) AS b (boot)"
+    )
+
+    async with db.transaction() as connection:
+        await queue.rescue_boots(connection, [1], max_crashes=3, reason="it died")
+        assert await connection.fetchval("SELECT array_agg(boot ORDER BY boot) FROM task_claimer") == [2, 3]
+        await queue.rescue_lost(connection, silent_s=60, max_crashes=3, reason="it fell silent")
+
+    assert await waiting(db) == {3}
+
+
+async def _count(boots: Awaitable[set[int]], wanted: int) -> bool:
+    return len(await boots) == wanted
