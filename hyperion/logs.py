@@ -6,8 +6,14 @@ import sys
 from typing import Any
 
 import msgspec
-import structlog
-from structlog.typing import EventDict, FilteringBoundLogger, Processor
+
+# Where the tools of a developer bring rich, structlog would take it along: 60 modules in every process.
+sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
+import structlog  # noqa: E402
+from structlog.typing import EventDict, FilteringBoundLogger, Processor  # noqa: E402
+
+if sys.modules["rich"] is None:
+    del sys.modules["rich"]
 
 __all__ = ["bind", "configure", "get_logger", "set_level"]
 

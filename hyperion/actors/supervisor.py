@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable
 
 from hyperion import logs
+from hyperion.actors import fork_server
 from hyperion.actors.actor import EXIT_ASKED, EXIT_DRAINED, EXIT_LIFE_OVER
 from hyperion.actors.child import Child, Nursery, exit_text
 from hyperion.actors.node import Node, Sighting
@@ -48,7 +49,7 @@ class Supervisor:
         self._stop = stop
         self._node = Node(settings, db, wakeup)
         self._nursery = Nursery()
-        self._orphans = OrphanReaper(lambda: {self._nursery.fork_server_pid, postgres.pid if postgres else None})
+        self._orphans = OrphanReaper(lambda: {fork_server.pid(), postgres.pid if postgres else None})
         self._tiers = plan(settings)
         self._children: dict[str, Child] = {}
         self._parked: dict[str, asyncio.Event] = {}  # who has no process, and the wish for one
@@ -242,7 +243,7 @@ class Supervisor:
         """Kill the fork server where it does not even tell of a death: all its children start anew."""
         if child.is_alive:
             log.error("fork_server.hung")
-            self._nursery.kill_fork_server()
+            fork_server.kill()
 
     async def _read_mail_of_the_parked(self) -> None:
         if not self._parked:
@@ -282,7 +283,7 @@ class Supervisor:
                 child.signal(signal.SIGKILL)
             _, pending = await asyncio.wait(pending, timeout=RESEND_S)
             if pending and time.monotonic() - killing_since_s > ABORT_TO_KILL_S:
-                self._nursery.kill_fork_server()
+                fork_server.kill()
 
     def _alive(self, tier: list[ActorSpec]) -> list[Child]:
         children = [self._children[spec.name] for spec in tier if spec.name in self._children]
