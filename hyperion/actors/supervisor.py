@@ -25,7 +25,7 @@ from hyperion.settings import Settings
 log = logs.get_logger()
 
 OBSERVE_S = 1.0
-OBSERVE_STARTING_S = 0.02
+OBSERVE_STARTING_S = 0.01
 ABORT_TO_KILL_S = 2.0
 START_SILENCE_S = 30.0
 BURY_RETRY_S = 0.25
@@ -51,6 +51,7 @@ class Supervisor:
         self._nursery = Nursery()
         self._orphans = OrphanReaper(lambda: {fork_server.pid(), postgres.pid if postgres else None})
         self._tiers = plan(settings)
+        self._were_ready = {spec.name: asyncio.Event() for tier in self._tiers for spec in tier}
         self._children: dict[str, Child] = {}
         self._parked: dict[str, asyncio.Event] = {}  # who has no process, and the wish for one
         self._dying: set[str] = set()  # those of them who died too often
@@ -116,7 +117,7 @@ class Supervisor:
         for tier in self._tiers:
             for spec in tier:
                 self._keepers[spec.name] = asyncio.create_task(self._keep(spec), name=spec.name)
-            await self._stop.unless(asyncio.gather(*(self._first_ready(spec) for spec in tier)))
+            await self._stop.unless(asyncio.gather(*(self._were_ready[spec.name].wait() for spec in tier)))
             if self._stop.asked.is_set():
                 return
         self._state = "running"
@@ -126,10 +127,6 @@ class Supervisor:
             actors=len(self._children),
             url=f"http://localhost:{self._settings.port}" if "web" in self._settings.actors else None,
         )
-
-    async def _first_ready(self, spec: ActorSpec) -> None:
-        while spec.name not in self._children or not self._children[spec.name].is_ready.is_set():
-            await asyncio.sleep(OBSERVE_STARTING_S)
 
     async def _keep(self, spec: ActorSpec) -> None:
         """Keep one actor running: start it, wait for its death, decide, start it again."""
@@ -228,6 +225,7 @@ class Supervisor:
         registered = seen is not None and seen.boot == child.life.boot
         if registered and seen and seen.state == "ready":
             child.is_ready.set()
+            self._were_ready[child.life.spec.name].set()
         silent_s = seen.silent_s if registered and seen else child.life_s
         limit_s = self._settings.silence_s if registered else START_SILENCE_S
         hung = is_silent(silent_s=silent_s, answering_s=self._node.answering_s, limit_s=limit_s)
