@@ -4,7 +4,6 @@ import asyncio
 import os
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import setproctitle
@@ -107,16 +106,7 @@ async def make_schema_current(settings: Settings, db: Database, stop: Stop) -> b
     The migrations run in a process of their own, which takes yoyo's memory with it when it ends.
     Raises DatabaseUnavailable.
     """
-    deadline_s = time.monotonic() + settings.start_budget_s
-    pending: list[str] | None = None
-    while pending is None and not stop.asked.is_set():
-        try:
-            pending = await migrations.pending(db)
-        except DatabaseUnavailable as error:
-            if time.monotonic() > deadline_s:
-                raise
-            log.warning("database.awaited", reason=str(error))
-            await stop.wait(0.5)
+    pending = await stop.until_answered(lambda: migrations.pending(db), budget_s=settings.start_budget_s)
     if pending:
         command = [sys.executable, "-m", "hyperion.cli", *(["--dev"] if settings.dev else []), "migrate"]
         environ = os.environ | {"DATABASE_URL": settings.database_url, "SECRET_KEY": settings.secret_key}

@@ -6,13 +6,14 @@ Nothing here may open a socket or start a thread: what is forked must be inert.
 import gc
 import importlib
 import os
+import pkgutil
 import signal
 
 import setproctitle
 
-import hyperion.actors.fork_server  # for supervisor.py, which every actor runs again
+import hyperion.actors.fork_server
 
-__all__ = ["hyperion"]
+__all__ = ["hyperion", "pkgutil"]  # what it takes to run supervisor.py again, as every actor does
 
 setproctitle.setproctitle("hyperion: fork server")
 # aiohttp reads all certificates of the machine when it is imported, for its own client, which nobody

@@ -67,7 +67,8 @@ class Supervisor:
         the supervisor itself fails of: a supervisor that sees half of what happens must not go on.
         """
         self._orphans.watch(asyncio.get_running_loop())
-        if not await self._join():
+        await self._stop.until_answered(self._node.join, budget_s=self._settings.start_budget_s)
+        if self._stop.asked.is_set():
             return 0
         self._watchers = [
             asyncio.create_task(self._node.keep_name()),
@@ -79,21 +80,6 @@ class Supervisor:
             return await self._terminate()
         finally:
             await self._abolish()
-
-    async def _join(self) -> bool:
-        """Join as a node, within the start-up budget; False where a stop comes first."""
-        deadline_s = time.monotonic() + self._settings.start_budget_s
-        while not self._stop.asked.is_set():
-            try:
-                await self._node.join()
-            except DatabaseUnavailable as error:
-                if time.monotonic() > deadline_s:
-                    raise
-                log.warning("database.awaited", reason=str(error))
-                await self._stop.wait(BURY_RETRY_S)
-            else:
-                return True
-        return False
 
     async def _watched(self, work: Awaitable[object]) -> None:
         """Await `work`, and fail at once if a part of the supervisor does meanwhile."""
