@@ -11,7 +11,8 @@ async def register(db: Database) -> None:
 
 
 async def waits_for_disk(connection: Connection) -> bool:
-    return await connection.fetchval("SHOW synchronous_commit") == "on"
+    setting: str = await connection.fetchval("SHOW synchronous_commit")
+    return setting == "on"
 
 
 async def test_an_actors_beat_does_not_wait_for_the_disk(db: Database) -> None:
