@@ -27,7 +27,6 @@ else:
     os.environ["SSL_CERT_FILE"] = certificates
 if os.environ.get("HYPERION_DETECTOR") != "simulated":
     importlib.import_module("hyperion.media.detector.onnx")  # takes the net's runtime along
-    importlib.import_module("hyperion.media.address")  # and this needs numpy as well
 # A SIGTERM for the whole group or control group means the supervisor, which stops the actors in
 # order; without a fork server they would be killed at once.
 signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import psutil
 import structlog
@@ -28,6 +28,7 @@ from hyperion.errors import (
     StoreUnavailable,
 )
 from hyperion.media import exif, image, photos
+from hyperion.media.address import Gazetteer
 from hyperion.media.detector import Finding
 from hyperion.media.detector.choice import make_detector
 from hyperion.media.exif import Facts
@@ -37,9 +38,6 @@ from hyperion.media.store import make_store
 from hyperion.media.transaction import ANALYSE_LANE, PhotoTransaction
 from hyperion.queue import Lease
 from hyperion.settings import Settings
-
-if TYPE_CHECKING:
-    from hyperion.media.address import Gazetteer
 
 log = logs.get_logger()
 
@@ -78,7 +76,7 @@ class Worker(ClaimingActor):
         self._store = make_store(settings)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="eyes")
         self._detector = make_detector(settings, self._thread)
-        self._gazetteer: Gazetteer | None = None
+        self._gazetteer = Gazetteer(settings.var_dir)
         spool = settings.var_dir / "spool"
         spool.mkdir(parents=True, exist_ok=True)
         # One file for all lives of this worker: whoever is killed leaves nothing that piles up.
@@ -184,23 +182,12 @@ class Worker(ClaimingActor):
         def extract() -> Extract:
             facts = exif.read(path)
             picture = image.picture(path)
-            return Extract(facts, self._address(facts), picture, image.thumbnail(picture))
+            return Extract(facts, self._gazetteer.address(facts.lat, facts.lng), picture, image.thumbnail(picture))
 
         working = asyncio.get_running_loop().run_in_executor(self._thread, extract)
         if self.settings.detector == "simulated":
             await asyncio.sleep(self.settings.extraction_s)
         return await self._in_time(working)
-
-    def _address(self, facts: Facts) -> str | None:
-        """Name the place where a photo was taken; in the thread."""
-        if facts.lat is None:
-            return None
-        if self._gazetteer is None:
-            # Arrays come with the net, before the fork; without a net who needs them pays for them.
-            from hyperion.media.address import Gazetteer  # noqa: PLC0415
-
-            self._gazetteer = Gazetteer(self.settings.var_dir)
-        return self._gazetteer.address(facts.lat, facts.lng)
 
     async def _in_time(self, work: Awaitable[T]) -> T:
         """Await work on a photo's bytes. Raises PhotoTooSlow when it takes too long; then it goes on."""
