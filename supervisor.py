@@ -1,135 +1,26 @@
-"""Hyperion's entry point: settings, logs, a database that is ready, then the tree."""
+"""Hyperion's entry point: the fork server first, as its imports take longest; beside it all the rest.
 
-import asyncio
-import os
+Every actor runs this module again under another name (multiprocessing does that), so it imports
+nothing that an actor does not need.
+"""
+
 import signal
-import subprocess
 import sys
-import time
-from dataclasses import replace
 
-import setproctitle
-
-from hyperion import logs
-from hyperion.actors.child import start_fork_server
-from hyperion.actors.stop import Stop
-from hyperion.actors.supervisor import Supervisor
-from hyperion.db import Database, migrations
-from hyperion.db.embedded import EmbeddedPostgres
-from hyperion.errors import BadConfiguration, DatabaseUnavailable, NodeTaken
-from hyperion.media.detector import source
-from hyperion.queue import Wakeup
-from hyperion.settings import Settings, check_port, load
-
-EXIT_BUG = 1
-EXIT_NO_DATABASE = 69  # EX_UNAVAILABLE of sysexits.h
-EXIT_BAD_CONFIGURATION = 78  # EX_CONFIG
-
-log = logs.get_logger()
+from hyperion.actors import fork_server
 
 
 def main() -> int:
     """Run one node until it is told to stop; return the exit code."""
-    dev = "--dev" in sys.argv[1:]
-    logs.configure(console=dev and sys.stdout.isatty())
     # Until the event loop has its own handlers; pid 1 would ignore what it does not handle.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    fork_server.launch()
     try:
-        settings = load(dev=dev)
-        check_port(settings)
-        settings = with_checked_model(settings)
-    except BadConfiguration as error:
-        log.error("configuration.refused", faults=error.faults)
-        return EXIT_BAD_CONFIGURATION
-    logs.configure(settings.log_level, console=dev and sys.stdout.isatty())
-    logs.bind(actor="supervisor", node=settings.node)
-    setproctitle.setproctitle(f"hyperion: supervisor {settings.node}")
-    start_fork_server()  # its imports take longer than the database
-    try:
-        return run_with_database(settings)
-    except KeyboardInterrupt:
-        return 0
-    except DatabaseUnavailable as error:
-        log.error("database.unavailable", reason=str(error))
-        return EXIT_NO_DATABASE
-    except NodeTaken as error:
-        log.error("node.name_taken", reason=str(error))
-        return EXIT_BAD_CONFIGURATION
-    except Exception:
-        log.exception("supervisor.crashed")
-        return EXIT_BUG
+        from hyperion.actors.boot import run_node  # noqa: PLC0415  (see above)
 
-
-def with_checked_model(settings: Settings) -> Settings:
-    """Make sure that the workers' model can be used, and name its file.
-
-    An operator's model is fetched and tried in a process of its own, which takes the net's memory
-    with it when it ends. Raises BadConfiguration.
-    """
-    if settings.detector != "onnx" or "worker" not in settings.actors:
-        return settings
-    if source.is_shipped(settings):
-        return replace(settings, model=str(source.locate(settings)))
-    command = [sys.executable, "-m", "hyperion.cli", *(["--dev"] if settings.dev else []), "model", "check", "--path"]
-    environ = os.environ | {"SECRET_KEY": settings.secret_key}
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise BadConfiguration(done.stderr.strip().splitlines()[-1:] or ["the model cannot be checked"])
-    return replace(settings, model=done.stdout.strip())
-
-
-def run_with_database(settings: Settings) -> int:
-    """Run the tree on the configured database, or on an embedded one that lives as long."""
-    if settings.database_url:
-        return asyncio.run(run_tree(settings))
-    postgres = EmbeddedPostgres(settings.var_dir)
-    try:
-        postgres.start()
-        settings = replace(settings, database_url=postgres.ensure_database("hyperion"))
-        return asyncio.run(run_tree(settings, postgres))
+        return run_node(dev="--dev" in sys.argv[1:])
     finally:
-        postgres.stop()
-
-
-async def run_tree(settings: Settings, postgres: EmbeddedPostgres | None = None) -> int:
-    """Bring the schema up to date and run the supervisor."""
-    stop = Stop()
-    stop.watch(asyncio.get_running_loop())
-    async with Database(settings.database_url, name=f"supervisor {settings.node}", max_connections=3) as db:
-        if not await make_schema_current(settings, db, stop):
-            return 0
-        wakeup = Wakeup(db)
-        waking = asyncio.create_task(wakeup.run())
-        try:
-            return await Supervisor(settings, db, wakeup, stop, postgres=postgres).run()
-        finally:
-            waking.cancel()
-            await asyncio.gather(waking, return_exceptions=True)
-
-
-async def make_schema_current(settings: Settings, db: Database, stop: Stop) -> bool:
-    """Wait for the database within the start-up budget and apply what is pending; False if stopped.
-
-    The migrations run in a process of their own, which takes yoyo's memory with it when it ends.
-    Raises DatabaseUnavailable.
-    """
-    deadline_s = time.monotonic() + settings.start_budget_s
-    pending: list[str] | None = None
-    while pending is None and not stop.asked.is_set():
-        try:
-            pending = await migrations.pending(db)
-        except DatabaseUnavailable as error:
-            if time.monotonic() > deadline_s:
-                raise
-            log.warning("database.awaited", reason=str(error))
-            await stop.wait(0.5)
-    if pending:
-        command = [sys.executable, "-m", "hyperion.cli", *(["--dev"] if settings.dev else []), "migrate"]
-        environ = os.environ | {"DATABASE_URL": settings.database_url, "SECRET_KEY": settings.secret_key}
-        done = await asyncio.to_thread(subprocess.run, command, env=environ, check=False)
-        if done.returncode:
-            raise DatabaseUnavailable(f"the migrations failed with exit code {done.returncode}")
-    return not stop.asked.is_set()
+        fork_server.end()
 
 
 if __name__ == "__main__":

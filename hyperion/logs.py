@@ -6,8 +6,16 @@ import sys
 from typing import Any
 
 import msgspec
-import structlog
-from structlog.typing import EventDict, FilteringBoundLogger, Processor
+
+# Where the tools of a developer bring rich, structlog would take it along: 60 modules in every process.
+_hides_rich = "rich" not in sys.modules
+if _hides_rich:
+    sys.modules["rich"] = None  # type: ignore[assignment]
+import structlog  # noqa: E402
+from structlog.typing import EventDict, FilteringBoundLogger, Processor  # noqa: E402
+
+if _hides_rich:
+    del sys.modules["rich"]
 
 __all__ = ["bind", "configure", "get_logger", "set_level"]
 

@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from hyperion import environ as read
+from hyperion.detector_settings import DetectorSettings
 from hyperion.environ import setting as _setting
 from hyperion.errors import BadConfiguration
 from hyperion.hub_settings import HubSettings
 
 DEV_ORIGINS = ("http://localhost:5173", "http://127.0.0.1:5173")
 SECRETS = ("SECRET_KEY", "DATABASE_URL", "HF_TOKEN", "HYPERION_METRICS_TOKEN")
-MODEL_HEADS = ("hyperion", "yolov5", "yolov8", "end2end", "yolox", "rtdetr-ultralytics", "rtdetr", "ssd")
 ACTOR_KINDS = ("reaper", "metrics", "archiver", "worker", "web")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(HubSettings):
+class Settings(HubSettings, DetectorSettings):
     """The settings of one supervisor and its actors. Durations in seconds, sizes in bytes."""
 
     dev: bool = False
@@ -57,58 +57,6 @@ class Settings(HubSettings):
         "HYPERION_LOG_LEVEL", read.one_of("debug", "info", "warning", "error"), "info", "least level that is logged"
     )
     environment: str = _setting("HYPERION_ENVIRONMENT", read.text, "production", "name shown on dashboards")
-    detector: str = _setting(
-        "HYPERION_DETECTOR",
-        read.one_of("onnx", "simulated"),
-        "onnx",
-        "what looks at the photos: a model, or what only takes its time",
-    )
-    model: str = _setting(
-        "HYPERION_MODEL", read.text, "", "a path or hf://owner/repo/file.onnx@revision; default: the model that ships"
-    )
-    model_sha256: str = _setting("HYPERION_MODEL_SHA256", read.sha256, "", "what its file must have, if given")
-    model_head: str = _setting(
-        "HYPERION_MODEL_HEAD",
-        read.one_of(*MODEL_HEADS),
-        "",
-        "what its outputs mean (docs/model.md); default: found out",
-    )
-    model_labels: Path = _setting(
-        "HYPERION_MODEL_LABELS", Path, Path(), "file with its classes' names; default: its metadata"
-    )
-    model_classes: tuple[tuple[str, str], ...] = _setting(
-        "HYPERION_MODEL_CLASSES",
-        read.pairs,
-        (),
-        "what its classes are here: can=garbage,bin=garbage_bin; default: as named",
-    )
-    thresholds: tuple[tuple[str, float], ...] = _setting(
-        "HYPERION_THRESHOLDS", read.shares, (), "least score of a class: garbage=0.55; default: the model's own, or 0.5"
-    )
-    tiles: bool = _setting(
-        "HYPERION_TILES", read.switch, False, "on: look for small litter in tiles as well, at ten times the cost"
-    )
-    decode_timeout_s: float = _setting(
-        "HYPERION_DECODE_TIMEOUT_S",
-        read.seconds(0.1, 3600),
-        60.0,
-        "longest time that reading a photo, or looking at it, may take",
-    )
-    decode_memory_bytes: int = _setting(
-        "HYPERION_DECODE_MEMORY_BYTES",
-        read.whole(1 << 20, 1 << 40),
-        2 << 30,
-        "memory that a worker may take for a photo, beyond what it has at rest",
-    )
-    extraction_s: float = _setting(
-        "HYPERION_SIMULATED_EXTRACTION_S",
-        read.seconds(0, 600),
-        5.0,
-        "least time of a simulated task's extraction stage",
-    )
-    processing_s: float = _setting(
-        "HYPERION_SIMULATED_PROCESSING_S", read.seconds(0, 600), 20.0, "time that a simulated detection takes"
-    )
     max_file_bytes: int = _setting(
         "HYPERION_MAX_FILE_BYTES", read.whole(1024, 1 << 30), 25 << 20, "largest photo that is taken"
     )
@@ -223,10 +171,11 @@ class Settings(HubSettings):
 
 
 def documented() -> list[tuple[str, str, str]]:
-    """List every setting as (environment name, default, meaning), those of the Hub last."""
-    own = [f for f in fields(Settings) if f.metadata]
-    own.sort(key=lambda f: f.name in {hub.name for hub in fields(HubSettings)})
-    return [(f.metadata["name"], _shown(f), f.metadata["doc"]) for f in own]
+    """List every setting as (environment name, default, meaning), those of the detector and of the Hub last."""
+    groups = [{f.name for f in fields(group)} for group in (DetectorSettings, HubSettings)]
+    listed = [f for f in fields(Settings) if f.metadata]
+    listed.sort(key=lambda f: [f.name in group for group in reversed(groups)])
+    return [(f.metadata["name"], _shown(f), f.metadata["doc"]) for f in listed]
 
 
 def _shown(setting: Field[Any]) -> str:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import multiprocessing
-import multiprocessing.forkserver
 import os
 import signal
 import time
@@ -11,13 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.context import ForkServerProcess
 
 from hyperion import logs
+from hyperion.actors import fork_server
 from hyperion.actors.launch import run_actor
 from hyperion.actors.specs import Life
 from hyperion.settings import Settings
 
 log = logs.get_logger()
 
-PRELOADED = "hyperion.actors.preload"
 START_LIMIT_S = 20.0
 
 
@@ -70,12 +69,6 @@ class Child:
         self._dead.set()
 
 
-def start_fork_server() -> None:
-    """Launch the fork server, whose imports then go on beside whatever else there is to do."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload([PRELOADED])
-    multiprocessing.forkserver.ensure_running()
-
-
 class Nursery:
     """Starts children through the standard library's fork server, whose modules are preloaded.
 
@@ -84,7 +77,7 @@ class Nursery:
 
     def __init__(self) -> None:
         self._context = multiprocessing.get_context("forkserver")
-        start_fork_server()
+        fork_server.launch()
         # One at a time, off the loop: the fork server answers in milliseconds or not at all.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="nursery")
 
@@ -98,28 +91,14 @@ class Nursery:
         except (TimeoutError, FileNotFoundError, ConnectionRefusedError) as error:
             # Hung, or its socket was swept away: nobody will ever reach it again.
             log.error("fork_server.unreachable", reason=f"{type(error).__name__}: {error}")
-            self.kill_fork_server()
+            fork_server.kill()
             raise OSError("the fork server does not answer") from error
         return Child(life, process)
 
-    @property
-    def fork_server_pid(self) -> int | None:
-        """The process id of the fork server, once there is one."""
-        pid: int | None = multiprocessing.forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
-        return pid
-
-    def kill_fork_server(self) -> None:
-        """Kill the fork server, and by that all its children."""
-        if self.fork_server_pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.fork_server_pid, signal.SIGKILL)
-
     def close(self) -> None:
-        """End the fork server; all children must be dead."""
-        self.kill_fork_server()
+        """Kill the fork server and start nobody any more; all children must be dead."""
+        fork_server.kill()
         self._thread.shutdown(wait=False, cancel_futures=True)
-        with contextlib.suppress(ChildProcessError, OSError):
-            multiprocessing.forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 def exit_text(code: int) -> str:

@@ -34,13 +34,15 @@ DELETE FROM node
 WHERE name = $1
 
 -- name: observe
--- $1 node, $2 state of the node, $3 pid. Beats for the node; returns its actors.
+-- $1 node, $2 state of the node, $3 pid. Beats for the node; returns its actors. Beats do not wait for
+-- the disk: after a crash of the server everybody beats anew.
 WITH beat AS (
     INSERT INTO node (name, state, pid)
     VALUES ($1, $2, $3)
     ON CONFLICT (name) DO UPDATE
     SET beat_at = now(),
         state = EXCLUDED.state
+    RETURNING set_config('synchronous_commit', 'off', TRUE)
 )
 SELECT name, boot, state, extract(epoch FROM clock_timestamp() - beat_at)::float8 AS silent_s
 FROM actor
@@ -85,7 +87,7 @@ RETURNING paused
 -- name: beat
 -- $1 node, $2 name, $3 boot, $4 state, $5 task id, $6 task status, $7 progress 0..1, $8 label,
 -- $9 seconds that the event loop was late, $10 connections in use, $11 open sockets.
--- No row: this life is over. Returns whether there is mail.
+-- No row: this life is over. Returns whether there is mail. Does not wait for the disk, as `observe`.
 UPDATE actor
 SET beat_at = now(),
     state = $4,
@@ -102,7 +104,8 @@ RETURNING EXISTS (
     SELECT 1
     FROM message
     WHERE recipient = $8
-) AS has_mail
+) AS has_mail,
+set_config('synchronous_commit', 'off', TRUE)
 
 -- name: set_paused
 -- $1 node, $2 name, $3 whether. It outlives the process.

@@ -2,11 +2,19 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable
+import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
 
+from hyperion import logs
+from hyperion.errors import DatabaseUnavailable
+
+log = logs.get_logger()
+
 T = TypeVar("T")
+
+RETRY_S = 0.25
 
 
 class Stop:
@@ -54,3 +62,19 @@ class Stop:
             for task in (working, asked):
                 task.cancel()
             await asyncio.gather(working, asked, return_exceptions=True)
+
+    async def until_answered(self, attempt: Callable[[], Awaitable[T]], *, budget_s: float) -> T | None:
+        """Await `attempt()` until the database answers; return None where the stop comes first.
+
+        Raises DatabaseUnavailable when it has not answered after `budget_s` seconds.
+        """
+        deadline_s = time.monotonic() + budget_s
+        while not self.asked.is_set():
+            try:
+                return await attempt()
+            except DatabaseUnavailable as error:
+                if time.monotonic() > deadline_s:
+                    raise
+                log.warning("database.awaited", reason=str(error))
+                await self.wait(RETRY_S)
+        return None

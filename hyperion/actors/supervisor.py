@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable
 
 from hyperion import logs
+from hyperion.actors import fork_server
 from hyperion.actors.actor import EXIT_ASKED, EXIT_DRAINED, EXIT_LIFE_OVER
 from hyperion.actors.child import Child, Nursery, exit_text
 from hyperion.actors.node import Node, Sighting
@@ -24,7 +25,7 @@ from hyperion.settings import Settings
 log = logs.get_logger()
 
 OBSERVE_S = 1.0
-OBSERVE_STARTING_S = 0.02
+OBSERVE_STARTING_S = 0.01
 ABORT_TO_KILL_S = 2.0
 START_SILENCE_S = 30.0
 BURY_RETRY_S = 0.25
@@ -48,8 +49,9 @@ class Supervisor:
         self._stop = stop
         self._node = Node(settings, db, wakeup)
         self._nursery = Nursery()
-        self._orphans = OrphanReaper(lambda: {self._nursery.fork_server_pid, postgres.pid if postgres else None})
+        self._orphans = OrphanReaper(lambda: {fork_server.pid(), postgres.pid if postgres else None})
         self._tiers = plan(settings)
+        self._were_ready = {spec.name: asyncio.Event() for tier in self._tiers for spec in tier}
         self._children: dict[str, Child] = {}
         self._parked: dict[str, asyncio.Event] = {}  # who has no process, and the wish for one
         self._dying: set[str] = set()  # those of them who died too often
@@ -65,7 +67,8 @@ class Supervisor:
         the supervisor itself fails of: a supervisor that sees half of what happens must not go on.
         """
         self._orphans.watch(asyncio.get_running_loop())
-        if not await self._join():
+        await self._stop.until_answered(self._node.join, budget_s=self._settings.start_budget_s)
+        if self._stop.asked.is_set():
             return 0
         self._watchers = [
             asyncio.create_task(self._node.keep_name()),
@@ -77,21 +80,6 @@ class Supervisor:
             return await self._terminate()
         finally:
             await self._abolish()
-
-    async def _join(self) -> bool:
-        """Join as a node, within the start-up budget; False where a stop comes first."""
-        deadline_s = time.monotonic() + self._settings.start_budget_s
-        while not self._stop.asked.is_set():
-            try:
-                await self._node.join()
-            except DatabaseUnavailable as error:
-                if time.monotonic() > deadline_s:
-                    raise
-                log.warning("database.awaited", reason=str(error))
-                await self._stop.wait(BURY_RETRY_S)
-            else:
-                return True
-        return False
 
     async def _watched(self, work: Awaitable[object]) -> None:
         """Await `work`, and fail at once if a part of the supervisor does meanwhile."""
@@ -115,7 +103,7 @@ class Supervisor:
         for tier in self._tiers:
             for spec in tier:
                 self._keepers[spec.name] = asyncio.create_task(self._keep(spec), name=spec.name)
-            await self._stop.unless(asyncio.gather(*(self._first_ready(spec) for spec in tier)))
+            await self._stop.unless(asyncio.gather(*(self._were_ready[spec.name].wait() for spec in tier)))
             if self._stop.asked.is_set():
                 return
         self._state = "running"
@@ -125,10 +113,6 @@ class Supervisor:
             actors=len(self._children),
             url=f"http://localhost:{self._settings.port}" if "web" in self._settings.actors else None,
         )
-
-    async def _first_ready(self, spec: ActorSpec) -> None:
-        while spec.name not in self._children or not self._children[spec.name].is_ready.is_set():
-            await asyncio.sleep(OBSERVE_STARTING_S)
 
     async def _keep(self, spec: ActorSpec) -> None:
         """Keep one actor running: start it, wait for its death, decide, start it again."""
@@ -227,6 +211,7 @@ class Supervisor:
         registered = seen is not None and seen.boot == child.life.boot
         if registered and seen and seen.state == "ready":
             child.is_ready.set()
+            self._were_ready[child.life.spec.name].set()
         silent_s = seen.silent_s if registered and seen else child.life_s
         limit_s = self._settings.silence_s if registered else START_SILENCE_S
         hung = is_silent(silent_s=silent_s, answering_s=self._node.answering_s, limit_s=limit_s)
@@ -242,7 +227,7 @@ class Supervisor:
         """Kill the fork server where it does not even tell of a death: all its children start anew."""
         if child.is_alive:
             log.error("fork_server.hung")
-            self._nursery.kill_fork_server()
+            fork_server.kill()
 
     async def _read_mail_of_the_parked(self) -> None:
         if not self._parked:
@@ -282,7 +267,7 @@ class Supervisor:
                 child.signal(signal.SIGKILL)
             _, pending = await asyncio.wait(pending, timeout=RESEND_S)
             if pending and time.monotonic() - killing_since_s > ABORT_TO_KILL_S:
-                self._nursery.kill_fork_server()
+                fork_server.kill()
 
     def _alive(self, tier: list[ActorSpec]) -> list[Child]:
         children = [self._children[spec.name] for spec in tier if spec.name in self._children]

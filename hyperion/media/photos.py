@@ -9,7 +9,7 @@ missed nothing.
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import msgspec
@@ -17,12 +17,14 @@ import msgspec
 from hyperion.db import Database, load_queries
 from hyperion.errors import PhotoGone, StatusConflict
 from hyperion.media import quota
-from hyperion.media.detector import Finding
-from hyperion.media.exif import Facts
 from hyperion.media.quota import NO_LIMIT, Allowance
 from hyperion.media.status import REACHED_FROM, Status
 from hyperion.media.transaction import ANALYSE_LANE, ARCHIVE_LANE, PhotoTransaction
 from hyperion.queue import NewTask
+
+if TYPE_CHECKING:  # the supervisor frees photos and never opens one
+    from hyperion.media.detector import Finding
+    from hyperion.media.exif import Facts
 
 SQL = load_queries(__package__, "photos.sql")
 
@@ -189,7 +191,7 @@ async def store_done(tx: PhotoTransaction, media_ids: Sequence[UUID]) -> set[UUI
 
 
 async def write_facts(
-    tx: PhotoTransaction, media_id: UUID, facts: Facts, *, address: str | None, thumbnail: bytes
+    tx: PhotoTransaction, media_id: UUID, facts: "Facts", *, address: str | None, thumbnail: bytes
 ) -> None:
     """Keep what the file says of itself, what its place is called, and the small picture."""
     await tx.connection.execute(
@@ -198,7 +200,7 @@ async def write_facts(
     await tx.connection.execute(SQL.write_thumbnail, media_id, thumbnail)
 
 
-async def write_finding(tx: PhotoTransaction, media_id: UUID, finding: Finding) -> None:
+async def write_finding(tx: PhotoTransaction, media_id: UUID, finding: "Finding") -> None:
     """Keep what the detector found, in place of what an earlier analysis did.
 
     A photo that its owner has corrected stays as it is. The caller has changed its status before, and
@@ -319,7 +321,7 @@ async def _lock_all(tx: PhotoTransaction, media_ids: Sequence[UUID]) -> list[UUI
     return [row["id"] for row in await tx.connection.fetch(SQL.list_existing, media_ids)]
 
 
-def _technical(facts: Facts) -> dict[str, Any]:
+def _technical(facts: "Facts") -> dict[str, Any]:
     taken_at = facts.taken_at.isoformat() if facts.taken_at else None
     return {
         "taken_at": taken_at,

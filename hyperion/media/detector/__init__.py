@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from PIL import Image
+if TYPE_CHECKING:  # the supervisor checks the model and never opens a photo
+    from PIL import Image
 
 # What counts as litter. Every other label is shown and leaves a photo clean.
 TRASH_LABELS = ("garbage", "overflow")
@@ -57,7 +58,7 @@ class Detector(Protocol):
         """Have ready what the first photo would have to wait for. Returns at once."""
 
     async def detect(
-        self, photo: Path, *, picture: Image.Image | None = None, on_progress: Callable[[float], None]
+        self, photo: Path, *, picture: "Image.Image | None" = None, on_progress: Callable[[float], None]
     ) -> Finding:
         """Look at `photo` and say what is on it; cancelling stops the waiting for it.
 
@@ -80,7 +81,7 @@ class SimulatedDetector:
         self,
         photo: Path,
         *,
-        picture: Image.Image | None = None,
+        picture: "Image.Image | None" = None,
         on_progress: Callable[[float], None],
     ) -> Finding:
         """Report progress from 0 to 1 in at most twenty steps, a tenth of a second or longer each."""
