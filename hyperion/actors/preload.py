@@ -16,15 +16,7 @@ import hyperion.actors.fork_server
 __all__ = ["hyperion", "pkgutil"]  # what it takes to run supervisor.py again, as every actor does
 
 setproctitle.setproctitle("hyperion: fork server")
-# aiohttp reads all certificates of the machine when it is imported, for its own client, which nobody
-# here uses: 40 ms and 2 MB.
-certificates = os.environ.get("SSL_CERT_FILE")
-os.environ["SSL_CERT_FILE"] = os.devnull
 importlib.import_module("hyperion.actors.entry")
-if certificates is None:
-    del os.environ["SSL_CERT_FILE"]
-else:
-    os.environ["SSL_CERT_FILE"] = certificates
 if os.environ.get("HYPERION_DETECTOR") != "simulated":
     importlib.import_module("hyperion.media.detector.onnx")  # takes the net's runtime along
 # A SIGTERM for the whole group or control group means the supervisor, which stops the actors in

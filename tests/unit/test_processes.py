@@ -56,13 +56,3 @@ def test_the_entry_point_which_every_actor_runs_again_brings_nothing_new() -> No
     after = modules_after(rerun, HYPERION_DETECTOR="simulated")
 
     assert after - before == set()
-
-
-def test_actors_find_certificates_where_the_machine_says() -> None:
-    for environ in ({"SSL_CERT_FILE": "/etc/some.pem"}, {}):
-        code = f"{FORKED}, os; print(os.environ.get('SSL_CERT_FILE'))"
-        given = {name: value for name, value in os.environ.items() if name != "SSL_CERT_FILE"} | environ
-
-        printed = printed_by(code, given | {"HYPERION_DETECTOR": "simulated"})
-
-        assert printed.strip() == str(environ.get("SSL_CERT_FILE"))
