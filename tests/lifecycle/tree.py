@@ -17,6 +17,7 @@ import aiohttp
 import psutil
 
 from tests.photos import make_photo
+from tests.places import lend_gazetteer
 from tests.until import until
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +65,8 @@ class Tree:
             }
             | settings
         )
+        if not dev:  # where a tree has to make everything itself
+            lend_gazetteer(folder)
         self._process: subprocess.Popen[str] | None = None
         self._readers: list[threading.Thread] = []
 
