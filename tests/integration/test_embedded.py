@@ -208,7 +208,7 @@ async def test_a_query_that_is_cancelled_ends_cancelled_though_the_server_does_n
                 await asyncio.wait({asked}, timeout=0.2)
                 asked.cancel()
 
-                done, _ = await asyncio.wait({asked}, timeout=2)
+                done, _ = await asyncio.wait({asked}, timeout=10)
 
                 assert done
                 assert asked.cancelled()

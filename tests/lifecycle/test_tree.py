@@ -158,7 +158,7 @@ async def test_a_message_to_a_drained_worker_is_obeyed_in_its_next_life(
 
 
 async def test_a_pause_of_the_whole_machine_is_nobodys_fault(make_tree: MakeTree) -> None:
-    tree = await make_tree(HYPERION_SILENCE_S="2", HYPERION_HEARTBEAT_S="0.3").start()
+    tree = await make_tree(HYPERION_SILENCE_S="3", HYPERION_HEARTBEAT_S="0.3").start()
     before = tree.processes()
     everybody = [tree.pid, *before.values()]
 

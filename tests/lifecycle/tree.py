@@ -97,7 +97,7 @@ class Tree:
         """Start the supervisor and wait until every actor is ready."""
         began = len(self.lines)
         self.launch()
-        await until(lambda: self.has_ended or self.events("node.started", since=began), within_s=30)
+        await until(lambda: self.has_ended or self.events("node.started", since=began), within_s=60)
         assert not self.has_ended, (self.lines, self.noise)
         return self
 
@@ -110,7 +110,7 @@ class Tree:
         """Send a signal to the supervisor, or to `pid`."""
         os.kill(pid or self.pid, number)
 
-    async def exit_code(self, *, within_s: float = 15) -> int:
+    async def exit_code(self, *, within_s: float = 20) -> int:
         """Wait for the supervisor's end."""
         assert self._process
         process = self._process
