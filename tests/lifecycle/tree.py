@@ -21,6 +21,7 @@ from tests.places import lend_gazetteer
 from tests.until import until
 
 ROOT = Path(__file__).parents[2]
+WORKERS = {"Helios", "Eos", "Aethon", "Crius", "Iapetus", "Perses", "Phlegon", "Phoebe", "Theia", "Cronus"}
 QUICK = {
     "HYPERION_DETECTOR": "simulated",
     "HYPERION_SIMULATED_EXTRACTION_S": "0.2",
