@@ -72,11 +72,9 @@ async def test_a_worker_that_cannot_beat_loses_its_photo_and_its_late_result_is_
     async with db.transaction() as holder:
         await holder.execute("SELECT FROM actor WHERE label = $1 FOR UPDATE", victim)
         await until(lambda: tree.events("lease.lost", actor=victim))
-        is_lost_first = (await user.statuses())[media_id] != "READY"
     tree.signal(signal.SIGCONT)
     await user.until_ready([media_id])
 
-    assert is_lost_first
     assert "Status changed to UPLOADED: its worker fell silent" in await user.history(media_id)
     assert await was_done_once(db)
     assert tree.processes() == before
