@@ -29,9 +29,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     So neither is left with minutes of them at the end while the other has nothing to take over.
     """
-    long, short = [], []
-    for item in items:
-        (long if LONG & set(item.path.parts) else short).append(item)
+    long = [item for item in items if item.path.parent.name in LONG]
+    short = [item for item in items if item.path.parent.name not in LONG]
     head, middle = long[0::2], long[1::2]
     cut = max(0, len(items) // 2 - len(head))
     items[:] = [*head, *short[:cut], *middle, *short[cut:]]
