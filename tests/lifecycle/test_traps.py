@@ -57,7 +57,7 @@ async def test_a_worker_that_cannot_beat_loses_its_photo_and_its_late_result_is_
     make_tree: MakeTree, sign_in: SignIn, db: Database
 ) -> None:
     tree = await make_tree(
-        HYPERION_HEARTBEAT_S="0.3",
+        **ALERT,
         HYPERION_OFFLINE_S="2",
         HYPERION_LEASE_S="4",
         HYPERION_RESCUE_S="0.2",
