@@ -107,11 +107,7 @@ async def test_a_host_whose_clock_is_wrong_and_jumps_does_all_as_ever(
     clock = tmp_path / "clock"
     set_clock(clock, ahead_s=-HOUR_S)
     tree = await make_tree(
-        **HOST,
-        HOST_CLOCK=str(clock),
-        HYPERION_HEARTBEAT_S="0.3",
-        HYPERION_REAP_S="0.3",
-        HYPERION_SIMULATED_PROCESSING_S="1",
+        **HOST, **ALERT, HOST_CLOCK=str(clock), HYPERION_REAP_S="0.3", HYPERION_SIMULATED_PROCESSING_S="1"
     ).start()
     user, other = await sign_in(tree), await sign_in(tree)
     await user.watch()
