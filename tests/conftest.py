@@ -18,8 +18,22 @@ from hyperion.queue import Wakeup
 from tests.chaos.proxy import Proxy, socket_of
 
 TEMPLATE = "hyperion_template"
+LONG = {"chaos", "fuzz", "lifecycle"}  # the folders of tests that start whole trees
 logs.configure("warning")
 _numbers = itertools.count(1)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests that start trees at the head of each half: two workers begin with a half each.
+
+    So neither is left with minutes of them at the end while the other has nothing to take over.
+    """
+    long = [item for item in items if item.path.parent.name in LONG]
+    short = [item for item in items if item.path.parent.name not in LONG]
+    head, middle = long[0::2], long[1::2]
+    cut = max(0, len(items) // 2 - len(head))
+    items[:] = [*head, *short[:cut], *middle, *short[cut:]]
 
 
 def server_binaries() -> Path | None:
@@ -37,6 +51,16 @@ def postgres() -> Iterator[EmbeddedPostgres]:
         migrations.apply(server.ensure_database(TEMPLATE))
         yield server
         server.stop(immediate=True)
+
+
+@pytest.fixture
+def passable_folder() -> Iterator[Path]:
+    """A folder for a server of the test's own, which as root runs under another account.
+
+    The way to `tmp_path` is closed to other accounts whenever another run of pytest begins.
+    """
+    with tempfile.TemporaryDirectory(prefix="hyperion-test-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

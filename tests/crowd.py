@@ -42,86 +42,15 @@ def window(number: int) -> Window:
 def add_reader(connection: psycopg.Connection[Any], user_id: str, *, photos: int) -> None:
     """Add a user with so many finished photos in windows of 500; every second one shows litter, one thing each."""
     add_user(connection, user_id)
-    connection.execute(
+    _add_media(
+        connection,
         """
-        INSERT INTO media (id, user_id, filename, content_type, size_bytes, width, height, status, store_path,
-            stored_at, assigned_worker, lat, lng, has_trash, confidence, labels, created_at)
-        SELECT gen_random_uuid(), %(user)s, 'photo ' || n || '.jpg', 'image/jpeg', 2000000, 4000, 3000, 'READY',
-            'media/' || n, now(), 'Helios', 10 + w %% 20 * 0.1 + random() * 0.0499,
-            20 + w / 20 * 0.1 + random() * 0.0499, n %% 2 = 0, 50 + random() * 50,
-            CASE n %% 2 WHEN 0 THEN ARRAY['bottle'] ELSE '{}' END, now() - make_interval(secs => n)
-        FROM (SELECT n, n / 500 AS w FROM generate_series(0, %(photos)s - 1) AS n) AS numbered
+        SELECT n, 10 + n / 500 %% 20 * 0.1 + random() * 0.0499, 20 + n / 10000 * 0.1 + random() * 0.0499, n %% 2 = 0,
+            50 + random() * 50, CASE n %% 2 WHEN 0 THEN ARRAY['bottle'] ELSE '{}' END
+        FROM generate_series(0, %(photos)s - 1) AS n
         """,
         {"user": user_id, "photos": photos},
     )
-    _add_detections(connection, user_id)
-    connection.execute(
-        "INSERT INTO media_thumbnail (media_id, content) SELECT id, '' FROM media WHERE user_id = %s", (user_id,)
-    )
-
-
-SURVEYED = Window(40.0, 40.5, -4.0, -3.5)
-
-
-def add_surveyor(connection: psycopg.Connection[Any], user_id: str, *, per_cell: int) -> None:
-    """Add a user with so many photos of litter in each of the 10,000 cells of SURVEYED.
-
-    Without the triggers, which need many times as long for a million in one statement; what they count
-    is written straight away.
-    """
-    add_user(connection, user_id)
-    values = {"user": user_id, "per_cell": per_cell}
-    with _no_triggers(connection):
-        connection.execute(
-            """
-            INSERT INTO media (id, user_id, filename, content_type, size_bytes, width, height, status, store_path,
-                stored_at, lat, lng, has_trash, confidence, labels)
-            SELECT lpad(to_hex(n), 32, '0')::uuid, %(user)s, n || '.jpg', 'image/jpeg', 2000000, 4000, 3000, 'READY',
-                'media/' || n, now(), (8000.1 + cell / 100 + place %% 9 * 0.1) * 0.005,
-                (-799.9 + cell %% 100 + place %% 8 * 0.1) * 0.005, true, 50 + place %% 50,
-                ARRAY[(ARRAY['bag', 'bottle', 'can'])[1 + place %% 3]]
-            FROM (
-                SELECT n, n / %(per_cell)s AS cell, n %% %(per_cell)s AS place
-                FROM generate_series(0, 10000 * %(per_cell)s - 1) AS n
-            ) AS numbered
-            """,
-            values,
-        )
-    connection.execute("INSERT INTO feed (user_id, photos, version) VALUES (%(user)s, 10000 * %(per_cell)s, 1)", values)
-    connection.execute(
-        """
-        INSERT INTO map_cell (user_id, lat_cell, lng_cell, photos, rated, confidence)
-        SELECT %(user)s, 8000 + cell / 100, -800 + cell %% 100, %(per_cell)s, %(per_cell)s,
-            (SELECT sum(50 + place %% 50) FROM generate_series(0, %(per_cell)s - 1) AS place)
-        FROM generate_series(0, 9999) AS cell
-        """,
-        values,
-    )
-    connection.execute(
-        """
-        INSERT INTO map_label (user_id, lat_cell, lng_cell, label, things)
-        SELECT
-            %(user)s,
-            8000 + cell / 100,
-            -800 + cell %% 100,
-            (ARRAY['bag', 'bottle', 'can'])[1 + place %% 3],
-            count(*)
-        FROM generate_series(0, 9999) AS cell, generate_series(0, %(per_cell)s - 1) AS place
-        GROUP BY 2, 3, 4
-        """,
-        values,
-    )
-
-
-@contextmanager
-def _no_triggers(connection: psycopg.Connection[Any]) -> Iterator[None]:
-    connection.execute("SET session_replication_role = replica")
-    yield
-    connection.execute("SET session_replication_role = DEFAULT")
-
-
-def _add_detections(connection: psycopg.Connection[Any], user_id: str) -> None:
-    """Add what the photos' labels say, without the triggers, which would write the labels once more."""
     with _no_triggers(connection):
         connection.execute(
             """
@@ -133,6 +62,81 @@ def _add_detections(connection: psycopg.Connection[Any], user_id: str) -> None:
             """,
             (user_id,),
         )
+        connection.execute(
+            "INSERT INTO media_thumbnail (media_id, content) SELECT id, '' FROM media WHERE user_id = %s", (user_id,)
+        )
+
+
+SURVEYED = Window(40.0, 40.5, -4.0, -3.5)
+
+
+def add_surveyor(connection: psycopg.Connection[Any], user_id: str, *, per_cell: int) -> None:
+    """Add a user with so many photos of litter in each of the 10,000 cells of SURVEYED."""
+    add_user(connection, user_id)
+    _add_media(
+        connection,
+        """
+        SELECT n, (8000.1 + n / %(per_cell)s / 100 + n %% 9 * 0.1) * 0.005,
+            (-799.9 + n / %(per_cell)s %% 100 + n %% 8 * 0.1) * 0.005, true,
+            50 + n %% 50, ARRAY[(ARRAY['bag', 'bottle', 'can'])[1 + n %% 3]]
+        FROM generate_series(0, 10000 * %(per_cell)s - 1) AS n
+        """,
+        {"user": user_id, "per_cell": per_cell},
+    )
+
+
+def _add_media(connection: psycopg.Connection[Any], rows: str, values: dict[str, object]) -> None:
+    """Add photos of (number, lat, lng, has trash, confidence, labels), without the triggers.
+
+    For a million in one statement those need many times as long; what they count is counted at the end.
+    """
+    with _no_triggers(connection):
+        connection.execute(
+            f"""
+            INSERT INTO media (id, user_id, filename, content_type, size_bytes, width, height, status, store_path,
+                stored_at, assigned_worker, created_at, lat, lng, has_trash, confidence, labels)
+            SELECT (substr(md5(%(user)s), 1, 24) || lpad(to_hex(n), 8, '0'))::uuid, %(user)s, 'photo ' || n || '.jpg',
+                'image/jpeg', 2000000, 4000, 3000, 'READY', 'media/' || n, now(), 'Helios',
+                now() - make_interval(secs => n), lat, lng, has_trash, confidence, labels
+            FROM ({rows}) AS made (n, lat, lng, has_trash, confidence, labels)
+            """.encode(),
+            values,
+        )
+    connection.execute(
+        """
+        INSERT INTO feed (user_id, photos, version)
+        SELECT user_id, count(*), 1 FROM media WHERE user_id = %(user)s GROUP BY user_id
+        """,
+        values,
+    )
+    connection.execute(
+        """
+        INSERT INTO map_cell (user_id, lat_cell, lng_cell, photos, rated, confidence)
+        SELECT user_id, map_cell_of(lat), map_cell_of(lng), count(*), count(confidence), sum(confidence::numeric)
+        FROM media
+        WHERE user_id = %(user)s AND has_trash
+        GROUP BY 1, 2, 3
+        """,
+        values,
+    )
+    connection.execute(
+        """
+        INSERT INTO map_label (user_id, lat_cell, lng_cell, label, things)
+        SELECT user_id, map_cell_of(lat), map_cell_of(lng), label, count(*)
+        FROM media
+        CROSS JOIN LATERAL unnest(labels) AS label
+        WHERE user_id = %(user)s AND has_trash
+        GROUP BY 1, 2, 3, 4
+        """,
+        values,
+    )
+
+
+@contextmanager
+def _no_triggers(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    connection.execute("SET session_replication_role = replica")
+    yield
+    connection.execute("SET session_replication_role = DEFAULT")
 
 
 def add_fleet(connection: psycopg.Connection[Any], *, waiting: int) -> None:

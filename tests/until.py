@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 
-async def until(condition: Callable[[], Awaitable[Any] | Any], *, within_s: float = 10.0, every_s: float = 0.02) -> Any:
+async def until(condition: Callable[[], Awaitable[Any] | Any], *, within_s: float = 20.0, every_s: float = 0.02) -> Any:
     """Return what `condition` gives as soon as it is true; fail the test after `within_s`."""
     deadline = time.monotonic() + within_s
     while True:

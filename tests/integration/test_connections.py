@@ -81,7 +81,7 @@ async def test_what_is_idle_for_long_is_closed(database_url: str) -> None:
 async def test_closing_waits_no_longer_than_a_second_for_who_does_not_come_home(database_url: str) -> None:
     db = Database(database_url, name="test")
     async with db.connection() as connection:
-        await asyncio.wait_for(db.close(), 3)
+        await asyncio.wait_for(db.close(), 10)
 
         assert connection.is_closed()
     await db.close()

@@ -12,12 +12,12 @@ from tests.lifecycle.tree import Tree, User
 
 
 @pytest.fixture
-def make_tree(database_url: str, tmp_path: Path) -> Iterator[Callable[..., Tree]]:
+def make_tree(database_url: str, passable_folder: Path) -> Iterator[Callable[..., Tree]]:
     """Make trees on the test's database, or another; settings by their environment names."""
     trees: list[Tree] = []
 
     def make(*, url: str = database_url, dev: bool = False, **settings: str) -> Tree:
-        trees.append(Tree(url, tmp_path, dev=dev, **settings))
+        trees.append(Tree(url, passable_folder, dev=dev, **settings))
         return trees[-1]
 
     yield make
@@ -37,9 +37,9 @@ async def sign_in() -> AsyncIterator[Callable[[Tree], object]]:
 
 
 @pytest.fixture
-def own_postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+def own_postgres(passable_folder: Path) -> Iterator[EmbeddedPostgres]:
     """A server that the test may stop, kill and start."""
-    server = EmbeddedPostgres(tmp_path / "server", binaries=server_binaries(), durable=False)
+    server = EmbeddedPostgres(passable_folder / "server", binaries=server_binaries(), durable=False)
     server.start()
     yield server
     server.stop(immediate=True)

