@@ -34,6 +34,7 @@ from hyperion.queue.tasks import (
     finish,
     hand_back,
     hold,
+    postpone,
     retry_delay_s,
     settled,
 )
@@ -74,6 +75,7 @@ __all__ = [
     "lane_channel",
     "list_dead",
     "oldest_s",
+    "postpone",
     "promote_due",
     "purge_finished",
     "rescue_boots",
