@@ -8,17 +8,18 @@ from typing import Any, TypeVar
 
 import click
 
-from hyperion import logs, queue, store_move
+from hyperion import logs, queue
 from hyperion.actors import mailbox
 from hyperion.db import Database, load_queries, migrations
 from hyperion.db.embedded import EmbeddedPostgres
 from hyperion.errors import BadConfiguration, DatabaseUnavailable, HyperionError
 from hyperion.media import photos, recovery
-from hyperion.media.store import LocalStore, store_name
 from hyperion.media.store import state as store_state
+from hyperion.media.store import store_name
 from hyperion.model_commands import make_model_commands
 from hyperion.queue import Wakeup
 from hyperion.settings import Settings, documented, load
+from hyperion.store_commands import make_store_commands
 
 T = TypeVar("T")
 
@@ -189,44 +190,8 @@ def users(context: click.Context, email: str | None) -> None:
     _with_database(context, act)
 
 
-@main.group()
-def store() -> None:
-    """Work on the store of photos."""
-
-
-@store.command(name="move")
-@click.option("--to", "target", type=click.Choice(["hub"]), required=True, help="Where the photos go.")
-@click.option(
-    "--at-once", type=click.IntRange(1, 10_000), default=500, show_default=True, help="How many wait in line."
-)
-@click.pass_context
-def store_move_command(context: click.Context, target: str, *, at_once: int) -> None:
-    """Take the photos of the local store to another. Can be interrupted, and called again to go on."""
-    settings = _settings(context.obj)
-    if not settings.hf_repo_id:
-        raise click.ClickException(
-            f"HF_TOKEN and HF_REPO_ID say where the {target} is; set them here and for the nodes"
-        )
-    if not settings.store_dir.is_dir():
-        raise click.ClickException(f"there is no local store in {settings.store_dir}")
-
-    async def act(db: Database) -> None:
-        wakeup = Wakeup(db)
-        waking = asyncio.create_task(wakeup.run())
-        with click.progressbar(length=1, label="moving", show_pos=True) as bar:
-
-            def show(done: int, total: int) -> None:
-                bar.length = max(total, 1)
-                bar.update(done - bar.pos)
-
-            moved = await store_move.move(db, wakeup, LocalStore(settings.store_dir), at_once=at_once, on_progress=show)
-        waking.cancel()
-        click.echo(f"{moved} photos moved" if moved else "nothing is left to move")
-
-    _with_database(context, act)
-
-
 main.add_command(make_model_commands(_settings))
+main.add_command(make_store_commands(_settings, _with_database))
 
 
 if __name__ == "__main__":

@@ -124,9 +124,9 @@ def node_name(raw: str) -> str:
 
 
 def repository(raw: str) -> str:
-    """Take a repository of the Hub, as `owner/name`."""
-    if not re.fullmatch(r"[\w.-]{1,96}/[\w.-]{1,96}", raw, re.ASCII):
-        raise ValueError("must be owner/name")
+    """Take a repository of the Hub, as `owner/name`, each as the Hub allows."""
+    if not re.fullmatch(r"\b[\w.-]{1,96}\b/\b[\w.-]{1,96}\b", raw, re.ASCII) or re.search(r"--|\.\.|\.git$", raw):
+        raise ValueError("must be owner/name, of letters, digits and single '-', '_' and '.' between them")
     return raw
 
 

@@ -72,6 +72,12 @@ class HubSettings:
     hub_longest_wait_s: float = read.setting(
         "HYPERION_HUB_LONGEST_WAIT_S", read.seconds(1, 86400), 7200.0, "longest wait that the Hub may ask for"
     )
+    hub_late_s: float = read.setting(
+        "HYPERION_HUB_LATE_S",
+        read.seconds(0, 86400),
+        300.0,
+        "time in which a commit may still happen of which the end is unknown",
+    )
     hub_paths_at_once: int = read.setting(
         "HYPERION_HUB_PATHS_AT_ONCE", read.whole(1, 1000), 500, "most files that are asked about in one request"
     )

@@ -1,20 +1,19 @@
 """The archiver: takes photos from the database into the store, and removes what was deleted."""
 
 import asyncio
-import shutil
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
-from pathlib import Path
-from uuid import UUID
 
 from hyperion import logs, queue
-from hyperion.actors.batching import Step, collapse, cut, halves
+from hyperion.actors import batching
+from hyperion.actors.batching import Step
 from hyperion.actors.claiming import FOR_EVER, HAND_BACK_LIMIT_S, ClaimingActor
 from hyperion.actors.pace import Pace, patience_of
 from hyperion.actors.specs import Life
+from hyperion.actors.spool import Spool
 from hyperion.db.leader import while_leader
-from hyperion.errors import BatchRefused, LeaseLost, PhotoMissing, StorePaused, StoreUnavailable
+from hyperion.errors import BatchRefused, LeaseLost, StorePaused, StoreUnavailable
 from hyperion.media import photos
 from hyperion.media.store import Item, Layered, make_store, state
 from hyperion.media.transaction import ARCHIVE_LANE, PhotoTransaction
@@ -24,7 +23,8 @@ from hyperion.settings import Settings
 log = logs.get_logger()
 
 LEADER_KEY = "hyperion:store"
-SUSPICIOUS = 3  # so many photos refused one by one, and none taken: it is not the photos
+SUSPICIOUS = 3  # so many photos not taken one by one, and no other taken: it is not the photos
+MAY_COME_BACK = "a commit of which the end is not known may bring it back"
 
 Leases = dict[int, Lease]
 
@@ -40,8 +40,9 @@ class Archiver(ClaimingActor):
     def __init__(self, life: Life, settings: Settings) -> None:
         super().__init__(life, settings)
         self._store = make_store(settings)
-        # One folder for all lives: whoever is killed leaves one batch at most.
-        self._spool = settings.var_dir / "spool" / f"{life.label}.batch"
+        # One folder for all lives: whoever is killed leaves one batch at most, until the next begins.
+        folder = settings.var_dir / "spool" / f"{life.label}.batch"
+        self._spool = Spool(folder, self.db, self._store, patiently=self.patiently)
         self._has_taken = False
         self._pace = Pace(
             self.db, self._store, patience=patience_of(settings), patiently=self.patiently, has_work=self._has_work
@@ -58,8 +59,9 @@ class Archiver(ClaimingActor):
     async def _archive(self) -> None:
         await self._pace.load()
         try:
+            await asyncio.to_thread(self._spool.make_empty)
             await self._store.sweep()
-        except StoreUnavailable as error:
+        except (StoreUnavailable, OSError) as error:
             await self._give_pause(error)
         while leases := await self._gather():
             await self._handle(leases)
@@ -99,22 +101,33 @@ class Archiver(ClaimingActor):
 
     async def _plan(self, leases: list[Lease], open_leases: Leases) -> list[list[Step]]:
         """Say what is to be done, in batches; tasks about photos that are gone by now are finished."""
-        asked = [_media_id(lease) for lease in leases]
+        if not isinstance(self._store, Layered):
+            leases = await self._refuse_moves(leases, open_leases)
+        asked = [batching.media_of(lease) for lease in leases]
         found = await self.patiently(lambda: photos.find_paths(self.db, [each for each in asked if each]))
-        steps = [step for lease in leases if (step := _step_of(lease, found)) is not None]
+        steps = [step for lease in leases if (step := batching.step_of(lease, found)) is not None]
         planned = {lease.task_id for step in steps for lease in step.leases}
-        await self._settle([lease for lease in leases if lease.task_id not in planned], [], open_leases)
+        await self._settle([lease for lease in leases if lease.task_id not in planned], open_leases)
         size = self._pace.size
         size_bytes = size.size_bytes(is_scarce=self._pace.is_scarce)
-        return cut(collapse(steps), files=self._most(), size_bytes=size_bytes)
+        return batching.cut(batching.collapse(steps), files=self._most(), size_bytes=size_bytes)
+
+    async def _refuse_moves(self, leases: list[Lease], open_leases: Leases) -> list[Lease]:
+        """Leave moves to a life that sees the folder to move from; return the other tasks."""
+        moves = [lease for lease in leases if lease.kind == "move"]
+        if moves:
+            log.warning("store.move_postponed", photos=len(moves))
+        for lease in moves:
+            await self._try_again(lease, error="the archiver sees no local store", attempts=FOR_EVER, among=open_leases)
+        return [lease for lease in leases if lease.kind != "move"]
 
     async def _carry_out(self, batch: Sequence[Step], open_leases: Leases) -> None:
         """Do a batch. What cannot be done for its own fault is tried again later, each by itself."""
         self._has_taken = False
         spoilt: list[tuple[Step, Exception]] = []
         await self._commit_or_split(batch, open_leases, spoilt)
-        if len(spoilt) == len(batch) and all(_is_stores_fault(error) for _, error in spoilt):
-            raise spoilt[0][1]
+        if not self._has_taken and all(batching.may_be_stores_fault(step, error) for step, error in spoilt):
+            raise batching.taking_nothing(spoilt[0][1])
         for step, error in spoilt:
             await self._fail(step, error, open_leases)
 
@@ -130,13 +143,13 @@ class Archiver(ClaimingActor):
             if isinstance(error, BatchRefused) and error.is_too_large:
                 self._pace.size.was_too_large()
             if len(batch) > 1:
-                log.warning("store.batch_failed", photos=len(batch), reason=_reason(error))
-                for half in halves(batch):
+                log.warning("store.batch_failed", photos=len(batch), reason=batching.reason_of(error))
+                for half in batching.halves(batch):
                     await self._commit_or_split(half, open_leases, spoilt)
                 return
             spoilt.append((batch[0], error))
-            if isinstance(error, BatchRefused) and len(spoilt) >= SUSPICIOUS and not self._has_taken:
-                raise StorePaused("away", f"the store takes nothing: {error}") from error
+            if not batching.is_stores_fault(error) and len(spoilt) >= SUSPICIOUS and not self._has_taken:
+                raise batching.taking_nothing(error) from error
         else:
             self._has_taken = True
 
@@ -145,11 +158,14 @@ class Archiver(ClaimingActor):
         await self._pace.turn()
         deletes = [step.path for step in batch if step.is_delete]
         async with AsyncExitStack() as stack:
-            puts = await self._collect(batch, stack)
+            puts = await self._spool.collect(batch, stack)
             stored = [step for _, step in puts]
-            settle = partial(self._settle_batch, batch, stored, open_leases)
-            if puts or deletes:
-                await self._apply([item for item, _ in puts], deletes, settle)
+            if not puts and not deletes:
+                await self._settle([lease for step in batch for lease in step.leases], open_leases)
+                return
+            is_doubtful = self._pace.is_doubtful
+            settle = partial(self._settle_batch, batch, stored, open_leases, is_doubtful=is_doubtful)
+            await self._apply([item for item, _ in puts], deletes, settle, is_doubtful=is_doubtful)
         await settle()
         await self._pace.went_through()
         if stored:
@@ -157,9 +173,11 @@ class Archiver(ClaimingActor):
         if deletes:
             log.info("photo.erased", count=len(deletes))
 
-    async def _apply(self, puts: list[Item], deletes: list[str], settle: Callable[[], Awaitable[None]]) -> None:
+    async def _apply(
+        self, puts: list[Item], deletes: list[str], settle: Callable[[], Awaitable[None]], *, is_doubtful: bool
+    ) -> None:
         """Have the store make a commit. When told to stop meanwhile, wait a little for its end and settle."""
-        is_doubtful = await self._pace.begin()
+        await self._pace.begin()
         applying = asyncio.create_task(self._store.apply(puts, deletes, is_doubtful=is_doubtful))
         try:
             await asyncio.shield(applying)
@@ -171,7 +189,7 @@ class Archiver(ClaimingActor):
             raise
         except Exception as error:
             is_unclear = getattr(error, "is_unclear", not isinstance(error, FileNotFoundError))
-            await self._pace.failed(in_doubt=is_doubtful or is_unclear)
+            await self._pace.failed(is_unclear=is_unclear)
             raise
 
     async def _ended_in_time(self, applying: asyncio.Task[None]) -> bool:
@@ -183,42 +201,41 @@ class Archiver(ClaimingActor):
         log.warning("store.left_in_doubt", waited_s=self.settings.hub_stop_s)
         return False
 
-    async def _collect(self, batch: Sequence[Step], stack: AsyncExitStack) -> list[tuple[Item, Step]]:
-        """Get the bytes of a batch into files; photos that are deleted by now are left out."""
-        await asyncio.to_thread(_make_empty, self._spool)
-        stack.callback(shutil.rmtree, self._spool, ignore_errors=True)
-        puts = []
-        for number, step in enumerate(batch):
-            if step.is_delete:
-                continue
-            source = await self._source_of(step, self._spool / str(number), stack)
-            if source is not None:
-                puts.append((Item(step.path, source), step))
-        return puts
+    async def _settle_batch(
+        self, batch: Sequence[Step], stored: Sequence[Step], open_leases: Leases, *, is_doubtful: bool
+    ) -> None:
+        """Settle the tasks of a commit that took place.
 
-    async def _source_of(self, step: Step, target: Path, stack: AsyncExitStack) -> Path | None:
-        assert step.media_id is not None
-        media_id = step.media_id
-        if not step.is_move:
-            return target if await self.patiently(lambda: photos.copy_blob(self.db, media_id, target)) else None
-        if isinstance(self._store, Layered):
-            with suppress(PhotoMissing):  # it was moved before
-                return await stack.enter_async_context(self._store.behind.local_copy(step.path))
-        return None
-
-    async def _settle_batch(self, batch: Sequence[Step], stored: Sequence[Step], open_leases: Leases) -> None:
+        While one before it may still come, what was removed may be put back by that, so it is
+        removed once more after it.
+        """
         moved = [step.path for step in stored if step.is_move]
         if moved and isinstance(self._store, Layered):
             await self._store.behind.delete_many(moved)
-        await self._settle([lease for step in batch for lease in step.leases], stored, open_leases)
+        leases = [lease for step in batch for lease in step.leases]
+        repeated = [lease for lease in leases if is_doubtful and lease.kind == "erase"]
+        await self._settle(leases, open_leases, stored=stored, repeated=repeated, has_committed=True)
 
-    async def _settle(self, leases: Sequence[Lease], stored: Sequence[Step], open_leases: Leases) -> None:
-        """Finish the tasks that are still ours, and write down what the store has by them."""
+    async def _settle(
+        self,
+        leases: Sequence[Lease],
+        open_leases: Leases,
+        *,
+        stored: Sequence[Step] = (),
+        repeated: Sequence[Lease] = (),
+        has_committed: bool = False,
+    ) -> None:
+        """Finish the tasks that are still ours, and write down what the store has by them.
+
+        Those `repeated` are done once more later.
+        """
         if not leases:
             return
+        finished = [lease for lease in leases if lease not in repeated]
 
         async def write(tx: PhotoTransaction) -> None:
-            ours = await queue.settled(tx.connection, leases)
+            ours = await queue.settled(tx.connection, finished)
+            await queue.postpone(tx.connection, repeated, delay_s=self.settings.hub_late_s, reason=MAY_COME_BACK)
             paths = {
                 step.media_id: step.path
                 for step in stored
@@ -229,7 +246,7 @@ class Archiver(ClaimingActor):
             orphans = [path for media_id, path in paths.items() if media_id not in existing]
             await tx.enqueue([photos.erase_task(path) for path in orphans])
             await self.count(tx, done=len(ours))
-            if self._pace.bucket:
+            if has_committed and self._pace.bucket:
                 await state.end_commit(tx.connection, self._store.name)
 
         await self.write(write)
@@ -241,16 +258,19 @@ class Archiver(ClaimingActor):
         at fault, or where a deleted photo's file has to go.
         """
         if step.is_delete:
-            log.error("store.erase_failed", path=step.path, reason=_reason(error))
+            log.error("store.erase_failed", path=step.path, reason=batching.reason_of(error))
         else:
-            log.error("store.put_failed", media_id=str(step.media_id), reason=_reason(error))
-        attempts = FOR_EVER if step.is_delete or step.is_move or _is_stores_fault(error) else None
+            log.error("store.put_failed", media_id=str(step.media_id), reason=batching.reason_of(error))
+        attempts = FOR_EVER if step.is_delete or step.is_move or batching.is_stores_fault(error) else None
         for lease in step.leases:
-            try:
-                await self.fail(lease, error=_reason(error), max_attempts=attempts)
-            except LeaseLost:
-                log.warning("lease.lost", task_id=lease.task_id)
-            open_leases.pop(lease.task_id, None)
+            await self._try_again(lease, error=batching.reason_of(error), attempts=attempts, among=open_leases)
+
+    async def _try_again(self, lease: Lease, *, error: str, attempts: int | None, among: Leases) -> None:
+        try:
+            await self.fail(lease, error=error, max_attempts=attempts)
+        except LeaseLost:
+            log.warning("lease.lost", task_id=lease.task_id)
+        among.pop(lease.task_id, None)
 
     async def _give_pause(self, error: Exception) -> None:
         pause_s = round(await self._pace.pause(error), 1)
@@ -264,32 +284,3 @@ class Archiver(ClaimingActor):
 
     def _most(self) -> int:
         return self._pace.size.files(is_scarce=self._pace.is_scarce)
-
-
-def _step_of(lease: Lease, found: Mapping[UUID, tuple[str, int]]) -> Step | None:
-    """Return what a task asks for; None where its photo is gone by now."""
-    if lease.kind == "erase":
-        return Step(path=lease.payload["path"], leases=(lease,), is_delete=True)
-    media_id = _media_id(lease)
-    if media_id is None or media_id not in found:
-        return None
-    path, size_bytes = found[media_id]
-    return Step(path=path, leases=(lease,), is_move=lease.kind == "move", media_id=media_id, size_bytes=size_bytes)
-
-
-def _media_id(lease: Lease) -> UUID | None:
-    return UUID(lease.payload["media_id"]) if lease.kind == "move" else lease.item
-
-
-def _make_empty(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-
-
-def _is_stores_fault(error: Exception) -> bool:
-    """Tell whether the store or a disk is at fault, and not the photo."""
-    return isinstance(error, StoreUnavailable | OSError)
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"

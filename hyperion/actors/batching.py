@@ -1,12 +1,12 @@
 """What goes into a commit and when: pure decisions, without a store or a database."""
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 from uuid import UUID
 
-from hyperion.errors import StorePaused
+from hyperion.errors import BatchRefused, StorePaused, StoreUnavailable
 from hyperion.media.store import Limits
 from hyperion.queue import Lease
 
@@ -31,6 +31,30 @@ class Step:
     media_id: UUID | None = None
     size_bytes: int = 0
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether it was tried by itself before, and failed."""
+        return any(lease.attempt > 1 for lease in self.leases)
+
+
+def step_of(lease: Lease, found: Mapping[UUID, tuple[str, int]]) -> Step | None:
+    """Return what a task asks for; None where its photo is gone by now.
+
+    `found` maps the photos that exist to their path in the store and their size in bytes.
+    """
+    if lease.kind == "erase":
+        return Step(path=lease.payload["path"], leases=(lease,), is_delete=True)
+    media_id = media_of(lease)
+    if media_id is None or media_id not in found:
+        return None
+    path, size_bytes = found[media_id]
+    return Step(path=path, leases=(lease,), is_move=lease.kind == "move", media_id=media_id, size_bytes=size_bytes)
+
+
+def media_of(lease: Lease) -> UUID | None:
+    """Return the photo that a task is about, None for one that erases."""
+    return UUID(lease.payload["media_id"]) if lease.kind == "move" else lease.item
+
 
 def collapse(steps: Iterable[Step]) -> list[Step]:
     """Leave one step for each path, in the order of the first.
@@ -50,22 +74,56 @@ def collapse(steps: Iterable[Step]) -> list[Step]:
 
 
 def cut(steps: Sequence[Step], *, files: int, size_bytes: int) -> list[list[Step]]:
-    """Cut into batches within both limits; one that is too large by itself goes alone."""
+    """Cut into batches within both limits; one that is too large by itself goes alone.
+
+    So do, at the end, photos that have failed before: in a batch they would spoil the others again.
+    """
     batches: list[list[Step]] = []
     taken_bytes = 0
+    alone = []
     for step in steps:
+        if step.has_failed and not step.is_delete:
+            alone.append([step])
+            continue
         if not batches or len(batches[-1]) >= files or taken_bytes + step.size_bytes > size_bytes:
             batches.append([])
             taken_bytes = 0
         batches[-1].append(step)
         taken_bytes += step.size_bytes
-    return batches
+    return batches + alone
 
 
-def halves(batch: Sequence[T]) -> tuple[Sequence[T], Sequence[T]]:
-    """Split a batch of two at least in the middle."""
+def halves(batch: Sequence[T]) -> list[Sequence[T]]:
+    """Split a batch of two at least in the middle.
+
+    The halves come in any order: else a few spoilt photos at the head of the line were tried before
+    all others each time, and looked like a store that takes nothing.
+    """
     middle = (len(batch) + 1) // 2
-    return batch[:middle], batch[middle:]
+    return random.sample([batch[:middle], batch[middle:]], 2)
+
+
+def is_stores_fault(error: Exception) -> bool:
+    """Tell whether the store or a disk is at fault, and not the photo."""
+    return isinstance(error, StoreUnavailable | OSError)
+
+
+def may_be_stores_fault(step: Step, error: Exception) -> bool:
+    """Tell whether a photo that was not taken, like all others, need not be to blame.
+
+    An error that nobody understands is its own only if others were taken when it was first seen.
+    """
+    return is_stores_fault(error) or not (isinstance(error, BatchRefused) or step.has_failed)
+
+
+def taking_nothing(error: Exception) -> Exception:
+    """Return what to pause for when the store has taken nothing at all."""
+    return error if is_stores_fault(error) else StorePaused("away", f"the store takes nothing: {reason_of(error)}")
+
+
+def reason_of(error: Exception) -> str:
+    """Return an error as one line for a log or a history."""
+    return f"{type(error).__name__}: {error}"
 
 
 @dataclass
@@ -135,6 +193,7 @@ class Patience:
     last_s: float
     refused_s: float
     longest_s: float
+    late_s: float = 0.0
 
     def pause_s(self, error: Exception, *, failures: int, chance: float | None = None) -> float:
         """Return the pause after the `failures`-th failure in a row, counted from 1.

@@ -99,6 +99,8 @@ class ClaimingActor(Actor):
 
     async def hand_back(self, leases: Sequence[Lease]) -> None:
         """Give work back uncounted so that others have it at once; within seconds or not at all."""
+        if not leases:
+            return
         try:
             async with asyncio.timeout(HAND_BACK_LIMIT_S), photo_transaction(self.db, self.wakeup) as tx:
                 returned = await queue.hand_back(tx.connection, leases)

@@ -39,7 +39,6 @@ class Pace:
     ) -> None:
         limits = store.limits
         self.size = BatchSize(limits)
-        self.in_doubt = False
         self.bucket = Bucket(limits.commits_per_hour, limits.burst) if limits.commits_per_hour else None
         self._db = db
         self._name = store.name
@@ -49,19 +48,25 @@ class Pace:
         self._failures = 0
         self._state = ""
         self._paused_until_s = 0.0
+        self._doubtful_until_s = 0.0
 
     @property
     def is_scarce(self) -> bool:
         """Whether commits are running out, so that each has to carry more."""
         return is_scarce(self.bucket, now_s=time.monotonic())
 
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether a commit of which the end is not known may still take place."""
+        return time.monotonic() < self._doubtful_until_s
+
     async def load(self) -> None:
         """Take over what an earlier life knew: a pause it was told, commits it spent, a doubt."""
-        known = await self._patiently(lambda: state.load(self._db, self._name))
+        known = await self._patiently(lambda: state.load(self._db, self._name, late_s=self._patience.late_s))
         now_s = time.monotonic()
         self._state = known.state
         self._paused_until_s = now_s + known.pause_s
-        self.in_doubt = known.in_doubt
+        self._doubtful_until_s = now_s + known.doubt_s
         if self.bucket:
             self.bucket.full_at_s = now_s + known.full_in_s
 
@@ -78,25 +83,23 @@ class Pace:
                 is_told = True
             await _sleep(wait_s if is_told else min(wait_s, LOOK_S), draining)
 
-    async def begin(self) -> bool:
-        """Spend a commit; return whether the one before may still be under way."""
-        was_in_doubt = self.in_doubt
+    async def begin(self) -> None:
+        """Spend a commit, and write down that one is under way."""
         if self.bucket:
             interval_s = self.bucket.interval_s
             await self._patiently(lambda: state.begin_commit(self._db, self._name, interval_s=interval_s))
             self.bucket.spend(now_s=time.monotonic())
-            self.in_doubt = True
-        return was_in_doubt
 
-    async def failed(self, *, in_doubt: bool) -> None:
+    async def failed(self, *, is_unclear: bool) -> None:
         """Note that a commit did not take place, or that nobody knows."""
         if self.bucket:
-            await self._patiently(lambda: state.end_commit(self._db, self._name, in_doubt=in_doubt))
-            self.in_doubt = in_doubt
+            doubt_s = self._patience.late_s if is_unclear else None
+            await self._patiently(lambda: state.end_commit(self._db, self._name, doubt_s=doubt_s))
+            if doubt_s is not None:
+                self._doubtful_until_s = max(self._doubtful_until_s, time.monotonic() + doubt_s)
 
     async def went_through(self) -> None:
         """Note that the store took something; its row is written with the tasks."""
-        self.in_doubt = False
         self._failures = 0
         self.size.went_through()
         if self._state != "ready":
@@ -135,4 +138,5 @@ def patience_of(settings: Settings) -> Patience:
         last_s=settings.hub_last_pause_s,
         refused_s=settings.hub_refused_pause_s,
         longest_s=settings.hub_longest_wait_s,
+        late_s=settings.hub_late_s,
     )

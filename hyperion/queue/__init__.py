@@ -36,6 +36,7 @@ from hyperion.queue.tasks import (
     finish,
     hand_back,
     hold,
+    postpone,
     retry_delay_s,
     settled,
 )
@@ -77,6 +78,7 @@ __all__ = [
     "is_alive",
     "list_dead",
     "oldest_s",
+    "postpone",
     "promote_due",
     "purge_finished",
     "rescue_boots",

@@ -201,6 +201,16 @@ def retry_delay_s(attempt: int, *, chance: float | None = None) -> float:
     return full * (1 - 0.5 * (random.random() if chance is None else chance))  # noqa: S311  (jitter)
 
 
+async def postpone(connection: Connection, leases: Sequence[Lease], *, delay_s: float, reason: str) -> set[int]:
+    """Have tasks done once more in `delay_s` seconds, uncounted; those that are still ours."""
+    ours = await settled(connection, leases)
+    for lease in leases:
+        if lease.task_id in ours:
+            counts = (lease.attempt - 1, lease.crashes)
+            await connection.execute(SQL.schedule, lease.task_id, lease.lane, delay_s, *counts, reason)
+    return ours
+
+
 async def hand_back(connection: Connection, leases: Sequence[Lease]) -> set[int]:
     """Return tasks unfinished and uncounted, to their old place; those that were still ours."""
     return await _settle(connection, SQL.hand_back, leases)

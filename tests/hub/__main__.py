@@ -49,15 +49,21 @@ async def run(options: argparse.Namespace) -> int:
             if options.rage:
                 hub.faults.rage(options.seed, rate=options.rage, kinds=KINDS)
             click.echo(f"The Hub is on {hub.url}; the repository {REPO} is made with the first photo.")
+            given = settings_for(hub, is_private=not options.public)
+            click.echo("In another shell: export " + " ".join(f"{name}={value}" for name, value in given.items()))
             telling = asyncio.create_task(tell(hub))
-            code = await supervise(hub, is_private=not options.public)
+            code = await supervise(given)
             telling.cancel()
             return code
 
 
-async def supervise(hub: Hub, *, is_private: bool) -> int:
+def settings_for(hub: Hub, *, is_private: bool) -> dict[str, str]:
+    """Return the environment in which photos go to the Hub."""
+    return {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_REPO_ID": REPO, "HYPERION_HUB_PRIVATE": str(is_private)}
+
+
+async def supervise(given: dict[str, str]) -> int:
     """Run the supervisor with its photos on the Hub; hand it our signals."""
-    given = {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_REPO_ID": REPO, "HYPERION_HUB_PRIVATE": str(is_private)}
     process = await asyncio.create_subprocess_exec(
         sys.executable, str(ROOT / "supervisor.py"), "--dev", env=os.environ | given, start_new_session=True
     )

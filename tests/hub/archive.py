@@ -60,6 +60,11 @@ async def at_work(settings: Settings, boot: int = 7) -> AsyncIterator[Archiver]:
         await archiver.db.close()
 
 
+async def depose(db: Database) -> None:
+    """Cut the connection by which the archiver leads, as a network would."""
+    await db.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+
+
 async def statuses(db: Database) -> Counter[str]:
     return Counter(row["status"] for row in await db.fetch("SELECT status FROM media"))
 

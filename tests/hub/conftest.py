@@ -21,6 +21,7 @@ QUICK = {
     "HYPERION_HUB_LAST_PAUSE_S": "0.5",
     "HYPERION_HUB_REFUSED_PAUSE_S": "0.2",
     "HYPERION_HUB_STOP_S": "1",
+    "HYPERION_HUB_LATE_S": "1",
     "HYPERION_SIMULATED_EXTRACTION_S": "0",
     "HYPERION_SIMULATED_PROCESSING_S": "0",
 }
@@ -45,21 +46,22 @@ async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
 
 
 @pytest.fixture
-def hub_settings(hub: Hub, tmp_path: Path) -> Callable[..., Settings]:
+def hub_environ(hub: Hub, tmp_path: Path) -> dict[str, str]:
+    """An environment that points to the Hub."""
+    return QUICK | {
+        "DATABASE_URL": "postgresql://nobody/nothing",
+        "SECRET_KEY": "k" * 32,
+        "HF_TOKEN": TOKEN,
+        "HF_REPO_ID": REPO,
+        "HF_ENDPOINT": hub.url,
+        "HYPERION_VAR": str(tmp_path / "var"),
+    }
+
+
+@pytest.fixture
+def hub_settings(hub_environ: dict[str, str]) -> Callable[..., Settings]:
     """Make settings that point to the Hub, with others by their environment names."""
-
-    def make(**more: str) -> Settings:
-        given = {
-            "DATABASE_URL": "postgresql://nobody/nothing",
-            "SECRET_KEY": "k" * 32,
-            "HF_TOKEN": TOKEN,
-            "HF_REPO_ID": REPO,
-            "HF_ENDPOINT": hub.url,
-            "HYPERION_VAR": str(tmp_path / "var"),
-        }
-        return load(given | QUICK | more)
-
-    return make
+    return lambda **more: load(hub_environ | more)
 
 
 @pytest.fixture

@@ -42,6 +42,16 @@ IN_WORDS = Fault(status=429, body='{"error": "You have been rate-limited. You ca
 NOT_THE_HUB = Fault(status=200, body="<html>Welcome to the hotel</html>", headers={"Content-Type": "text/html"})
 
 
+GARBAGE = tuple(
+    Fault(status=200, body=body) for body in ("{}", "[]", "null", '{"files": [{"path": 1}]}', '{"id": "ada/ph')
+)
+
+
+def redirect(url: str) -> Fault:
+    """Return a fault that sends the client elsewhere."""
+    return Fault(status=302, headers={"Location": url}, body="")
+
+
 def slow(delay_s: float, *, is_deed_late: bool = False) -> Fault:
     """Return a fault that does what it is asked for and answers late."""
     return Fault(takes_place=True, delay_s=delay_s, is_deed_late=is_deed_late, status=RIGHT)

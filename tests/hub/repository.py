@@ -4,6 +4,7 @@ import base64
 import fnmatch
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 # What the .gitattributes of a new dataset says, as far as photos are concerned.
 LFS_PATTERNS = ("*.jpg", "*.jpeg", "*.png", "*.webp", "*.tiff", "*.bmp", "*.gif", "*.bin", "*.zip")
 REGULAR_MAX_BYTES = 10 << 20
+_SPOILT = re.compile(r"spoilt(?:-(\d{3}))?")  # a file's name may say that it is refused, and how
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,8 @@ class Repository:
 
     def _file(self, key: str, value: dict[str, Any]) -> File:
         path = str(value["path"])
-        if "spoilt" in path:
-            raise Refused(400, f'invalid file "{path}"')
+        if spoilt := _SPOILT.search(path):
+            raise Refused(int(spoilt[1] or 400), f'invalid file "{path}"')
         if key == "lfsFile":
             sha256 = str(value["oid"])
             if not self.contents.has(sha256):

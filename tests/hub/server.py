@@ -4,24 +4,21 @@ import asyncio
 import secrets
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
-from tests.hub.cas import Cas
 from tests.hub.faults import CUT, RIGHT, Fault, Faults, Where
 from tests.hub.repository import Contents, File, Refused, Repository
+from tests.hub.transfers import Handler, Route, Transfers
 
 TOKEN = "hf_test"
 HOUR_S = 3600.0
 PATHS_INFO_MAX = 1000
 BODY_MAX_BYTES = 128 << 20
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Route = tuple[str, str, Where, Handler]
 
 
 class Hub:
@@ -38,10 +35,7 @@ class Hub:
         self.requests: Counter[str] = Counter()
         self.url = ""
         self._contents = Contents(folder)
-        self._cas = Cas(self._contents)
-        # A name of its own for each server: hf_xet remembers by address what it has sent.
-        self._cas_path = f"/cas-{secrets.token_hex(4)}"
-        self._xet_token = secrets.token_hex(8)
+        self._transfers = Transfers(self._contents, lambda: self.url)
         self._commit_times: deque[float] = deque()
         self._committing = asyncio.Lock()
         self._runner: web.AppRunner | None = None
@@ -81,24 +75,14 @@ class Hub:
             ("POST", repo + "/preupload/{revision}", "preupload", self._preupload),
             ("POST", repo + "/paths-info/{revision}", "paths_info", self._paths_info),
             ("POST", repo + "/commit/{revision}", "commit", self._commit),
-            ("GET", repo + "/xet-write-token/{revision}", "xet_token", self._xet_write_token),
-            ("POST", dataset + ".git/info/lfs/objects/batch", "lfs_batch", self._lfs_batch),
-            ("POST", dataset + ".git/info/lfs/verify", "lfs_batch", self._lfs_verify),
+            ("GET", repo + "/xet-write-token/{revision}", "xet_token", self._transfers.xet_write_token),
+            ("POST", dataset + ".git/info/lfs/objects/batch", "lfs_batch", self._transfers.lfs_batch),
+            ("POST", dataset + ".git/info/lfs/verify", "lfs_batch", self._transfers.lfs_verify),
             ("GET", dataset + "/resolve/{revision}/{path:.+}", "resolve", self._resolve),
-        ]
-        cas = self._cas_path
-        signed: list[Route] = [
-            ("PUT", "/lfs/{oid}", "lfs_put", self._lfs_put),
-            ("GET", cas + "/v1/chunks/{prefix}/{hash}", "xorb", self._nothing),
-            ("POST", cas + "/v1/xorb-grants/{prefix}/{hash}", "xorb", self._nothing),
-            ("POST", cas + "/v1/xorbs/{prefix}/{hash}", "xorb", self._xorb),
-            ("POST", cas + "/v1/shards", "shard", self._shard),
-            ("POST", cas + "/v2/shards", "shard", self._shard),
-            ("GET", "/cdn/{oid}", "resolve", self._cdn),
         ]
         for method, path, where, handler in guarded:
             app.router.add_route(method, path, self._guarded(where, handler))
-        for method, path, where, handler in signed:
+        for method, path, where, handler in self._transfers.signed_routes():
             app.router.add_route(method, path, self._failing(where, handler))
 
     def _guarded(self, where: Where, handler: Handler) -> Handler:
@@ -201,64 +185,6 @@ class Hub:
                 f"You can retry this action in {minutes} minutes.",
             )
 
-    async def _xet_write_token(self, _: web.Request) -> web.Response:
-        cas, expires_at = self.url + self._cas_path, int(time.time()) + 3600
-        headers = {
-            "X-Xet-Cas-Url": cas,
-            "X-Xet-Access-Token": self._xet_token,
-            "X-Xet-Token-Expiration": str(expires_at),
-        }
-        answer = {"casUrl": cas, "accessToken": self._xet_token, "exp": expires_at}
-        return web.json_response(answer, headers=headers)
-
-    async def _nothing(self, _: web.Request) -> web.Response:
-        raise Refused(404, "not found")
-
-    async def _xorb(self, request: web.Request) -> web.Response:
-        self._check_xet(request)
-        body = await request.read()
-        is_new = await asyncio.to_thread(self._cas.add_xorb, request.match_info["hash"], body)
-        return web.json_response({"was_inserted": is_new})
-
-    async def _shard(self, request: web.Request) -> web.Response:
-        self._check_xet(request)
-        await asyncio.to_thread(self._cas.add_shard, await request.read())
-        if "/v1/" in request.path:
-            return web.json_response({"result": 1})
-        return web.Response(text='{"type": "result"}\n', content_type="application/x-ndjson")
-
-    def _check_xet(self, request: web.Request) -> None:
-        if request.headers.get("Authorization") != f"Bearer {self._xet_token}":
-            raise Refused(401, "the token is not one for xet")
-
-    async def _lfs_batch(self, request: web.Request) -> web.Response:
-        asked = await request.json()
-        verify = f"{self.url}{request.path.removesuffix('objects/batch')}verify"
-        objects = []
-        for each in asked["objects"]:
-            answer: dict[str, Any] = {"oid": each["oid"], "size": each["size"]}
-            if not self._contents.has(each["oid"]):
-                answer["actions"] = {
-                    "upload": {"href": f"{self.url}/lfs/{each['oid']}", "header": {}},
-                    "verify": {"href": verify, "header": {}},
-                }
-            objects.append(answer)
-        return web.json_response({"transfer": "basic", "objects": objects})
-
-    async def _lfs_put(self, request: web.Request) -> web.Response:
-        content = await request.read()
-        if "Authorization" in request.headers:
-            raise Refused(400, "the address is signed: only one way to sign in is allowed")
-        if await asyncio.to_thread(self._contents.keep, content) != request.match_info["oid"]:
-            raise Refused(400, "the bytes are not those that were announced")
-        return web.Response()
-
-    async def _lfs_verify(self, request: web.Request) -> web.Response:
-        asked = await request.json()
-        if not self._contents.has(asked["oid"]):
-            raise Refused(404, "not uploaded")
-        return web.Response()
-
     async def _resolve(self, request: web.Request) -> web.Response:
         repository = self._repository_of(request)
         file = repository.files.get(request.match_info["path"])
@@ -272,11 +198,6 @@ class Hub:
         # Another host name, as the real thing has: no token may be sent there.
         cdn = self.url.replace("127.0.0.1", "localhost")
         return web.Response(status=302, headers=headers | {"Location": f"{cdn}/cdn/{file.sha256}?Signature=x"})
-
-    async def _cdn(self, request: web.Request) -> web.StreamResponse:
-        if "Authorization" in request.headers:
-            raise Refused(400, "the address is signed: only one way to sign in is allowed")
-        return web.FileResponse(self._contents.path(request.match_info["oid"]))
 
 
 async def _spoil(request: web.Request, handler: Handler, fault: Fault) -> web.StreamResponse:

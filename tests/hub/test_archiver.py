@@ -26,7 +26,7 @@ from tests.hub.archive import (
     statuses_are,
 )
 from tests.hub.conftest import REPO
-from tests.hub.faults import Fault
+from tests.hub.faults import Fault, Where
 from tests.hub.repository import Commit
 from tests.hub.server import Hub
 from tests.photos import make_photo
@@ -139,6 +139,44 @@ async def test_one_spoilt_photo_is_found_and_fails_alone(
 
     assert "400" in await db.fetch_value("SELECT failed_reason FROM media WHERE status = 'FAILED'")
     assert len(hub.repository(REPO).files) == 8
+
+
+@pytest.mark.parametrize("status", [413, 422])
+async def test_a_photo_is_found_and_fails_alone_whatever_it_is_refused_with(
+    db: Database, wakeup: Wakeup, hub: Hub, settings: Boot, status: int
+) -> None:
+    for number in range(4):
+        await add_photo(db, wakeup, name=f"spoilt-{status}.jpg" if number == 2 else "a.jpg")
+
+    async with at_work(settings(HYPERION_MAX_ATTEMPTS="1", HYPERION_HUB_BURST="20")):
+        await until(lambda: statuses_are(db, {"UPLOADED": 3, "FAILED": 1}))
+
+    assert str(status) in await db.fetch_value("SELECT failed_reason FROM media WHERE status = 'FAILED'")
+
+
+async def test_spoilt_photos_at_the_head_of_the_line_do_not_look_like_a_hub_that_takes_nothing(
+    db: Database, wakeup: Wakeup, hub: Hub, settings: Boot
+) -> None:
+    for number in range(9):
+        await add_photo(db, wakeup, name="spoilt.jpg" if number < 3 else "a.jpg")
+
+    async with at_work(settings(HYPERION_MAX_ATTEMPTS="1", HYPERION_HUB_BURST="200")):
+        await until(lambda: statuses_are(db, {"UPLOADED": 6, "FAILED": 3}))
+
+
+@pytest.mark.parametrize("where", ["preupload", "commit"])
+async def test_an_answer_that_nobody_understands_is_the_hubs_fault_and_not_the_photos(
+    db: Database, wakeup: Wakeup, hub: Hub, settings: Boot, where: Where
+) -> None:
+    hub.create(REPO)
+    await add_photo(db, wakeup)
+    hub.faults.order(where, *faults.GARBAGE)
+
+    async with at_work(settings(HYPERION_MAX_ATTEMPTS="1", HYPERION_HUB_BURST="200")):
+        await until(lambda: statuses_are(db, {"UPLOADED": 1}))
+        await until(lambda: are_equal(db, hub))
+
+    assert not committed_twice(hub)
 
 
 async def test_a_hub_that_refuses_every_photo_is_at_fault_and_not_the_photos(
@@ -280,19 +318,18 @@ async def test_a_commit_that_outlasts_the_archiver_is_unknown_and_not_repeated(
         await until(hub._committing.locked)
 
     assert await statuses(db) == {"PENDING": 1}
-    assert (await state.load(db, STORE)).in_doubt
+    assert (await state.load(db, STORE, late_s=100)).doubt_s > 50
     async with at_work(settings(), boot=8):
         await until(lambda: are_equal(db, hub))
 
     assert not committed_twice(hub)
-    assert not (await state.load(db, STORE)).in_doubt
 
 
 async def test_after_a_life_that_ended_in_doubt_the_next_commit_is_tied_to_the_head_it_saw(
     db: Database, wakeup: Wakeup, hub: Hub, settings: Boot
 ) -> None:
     repository = hub.create(REPO)
-    await state.load(db, STORE)
+    await state.load(db, STORE, late_s=1)
     await state.begin_commit(db, STORE, interval_s=1)
     hub.faults.order("commit", faults.slow(0.5, is_deed_late=True))
     await add_photo(db, wakeup)

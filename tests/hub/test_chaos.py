@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from hyperion.db import Database
+from hyperion.media.store import state
 from hyperion.queue import Wakeup
 from tests.hub import faults
 from tests.hub.archive import add_photo, add_user, are_equal, committed_twice, delete, statuses
@@ -51,6 +52,26 @@ def tree(hub: Hub, database_url: str, tmp_path: Path) -> Iterator[Tree]:
     }
     yield tree
     tree.close()
+
+
+async def test_a_stop_waits_a_bounded_time_for_the_commit_under_way_and_then_knows_nothing_of_it(
+    hub: Hub, tree: Tree, db: Database, wakeup: Wakeup
+) -> None:
+    await add_user(db)
+    hub.create(REPO)
+    hub.commit_s = 60
+    await tree.start()
+    await add_photo(db, wakeup)
+    await until(hub._committing.locked)
+
+    code = await tree.stop()
+
+    assert code == 0
+    assert tree.events("store.left_in_doubt")
+    assert not tree.events("actor.killed")
+    assert (await state.load(db, f"hub:{REPO}", late_s=100)).doubt_s > 50
+    assert await statuses(db) == {"PENDING": 1}
+    assert await db.fetch_value("SELECT count(*) FROM task_lease") == 0
 
 
 @pytest.mark.timeout(120 + 10 * ROUNDS)

@@ -53,6 +53,43 @@ async def test_a_repository_that_others_can_see_or_not_against_the_setting_is_re
     assert not hub.repository(REPO).files
 
 
+async def test_a_repository_that_is_made_public_behind_our_back_gets_no_more_photos(
+    hub: Hub, lfs_store: HubStore, item: Item
+) -> None:
+    await lfs_store.put_many([item])
+    hub.repository(REPO).is_private = False
+
+    with pytest.raises(StorePaused, match="is public"):
+        await lfs_store.put_many([Item("media/another.jpg", item.source)])
+
+    assert list(hub.repository(REPO).files) == [PATH]
+
+
+async def test_a_repository_that_is_deleted_is_made_again_with_the_next_commit(
+    hub: Hub, lfs_store: HubStore, item: Item
+) -> None:
+    await lfs_store.put_many([item])
+    del hub.repositories[REPO]
+
+    await lfs_store.put_many([item])
+
+    assert hub.repository(REPO).is_private
+    assert commits_of(hub) == 1
+
+
+async def test_a_token_that_is_revoked_in_the_middle_is_refused(hub: Hub, lfs_store: HubStore, item: Item) -> None:
+    await lfs_store.put_many([item])
+    hub.token = "hf_another"
+
+    with pytest.raises(StorePaused) as caught:
+        await lfs_store.delete_many([PATH])
+    with pytest.raises(StoreUnavailable, match="401"):
+        async with lfs_store.local_copy(PATH):
+            pass
+
+    assert caught.value.state == "refused"
+
+
 async def test_a_token_that_is_wrong_is_refused_whatever_the_library_calls_it(
     hub: Hub, make_hub_store: MakeHub, item: Item
 ) -> None:
@@ -99,7 +136,16 @@ async def test_a_rate_limit_comes_out_at_once_with_the_time_to_wait(
 
 
 @pytest.mark.parametrize("where", ["info", "preupload", "lfs_batch", "lfs_put", "commit"])
-@pytest.mark.parametrize("fault", [faults.LOST_BEFORE, faults.BROKEN_BEFORE, faults.LOST_AFTER, faults.NOT_THE_HUB])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        faults.LOST_BEFORE,
+        faults.BROKEN_BEFORE,
+        faults.LOST_AFTER,
+        faults.NOT_THE_HUB,
+        faults.redirect("http://127.0.0.1:9/"),  # where nobody listens
+    ],
+)
 async def test_after_any_broken_answer_another_attempt_leaves_one_commit(
     hub: Hub, lfs_store: HubStore, item: Item, where: Where, fault: Fault
 ) -> None:
@@ -257,6 +303,41 @@ async def test_a_photo_that_is_cut_short_on_its_way_back_is_not_given(
             pass
 
     assert not list((tmp_path / "var" / "spool").iterdir())
+
+
+@pytest.mark.parametrize("fault", [faults.NOT_THE_HUB, faults.redirect("https://login.example.invalid/")])
+async def test_a_page_in_place_of_a_photo_is_not_taken_for_one(
+    hub: Hub, lfs_store: HubStore, item: Item, fault: Fault
+) -> None:
+    await lfs_store.put_many([item])
+    hub.faults.order("resolve", fault)
+
+    with pytest.raises(StoreUnavailable):
+        async with lfs_store.local_copy(PATH):
+            pass
+
+
+async def test_a_photo_that_comes_back_with_another_length_is_not_taken(
+    hub: Hub, lfs_store: HubStore, item: Item
+) -> None:
+    await lfs_store.put_many([item])
+    hub._contents.path(hub.repository(REPO).files[PATH].sha256).write_bytes(b"half")
+
+    with pytest.raises(StoreUnavailable, match="4 bytes"):
+        async with lfs_store.local_copy(PATH):
+            pass
+
+
+async def test_a_full_disk_where_a_photo_is_fetched_to_is_a_store_that_is_away(
+    lfs_store: HubStore, item: Item, tmp_path: Path
+) -> None:
+    await lfs_store.put_many([item])
+    (tmp_path / "var").mkdir(exist_ok=True)
+    (tmp_path / "var" / "spool").write_bytes(b"a file in its place")
+
+    with pytest.raises(StoreUnavailable, match="spool"):
+        async with lfs_store.local_copy(PATH):
+            pass
 
 
 async def test_a_repository_that_is_gone_is_not_taken_for_a_missing_photo(hub: Hub, lfs_store: HubStore) -> None:

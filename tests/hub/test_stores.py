@@ -53,6 +53,14 @@ async def test_what_was_put_again_is_there_once_and_whole(store: Store, source: 
     assert await read(store, OTHER) == b"another"
 
 
+async def test_the_same_bytes_under_two_paths_are_two_photos(store: Store, source: Callable[[bytes], Path]) -> None:
+    await store.put_many([Item(PATH, source(CONTENT)), Item(OTHER, source(CONTENT))])
+
+    await store.delete_many([PATH])
+
+    assert await read(store, OTHER) == CONTENT
+
+
 async def test_a_newer_content_replaces_an_older(store: Store, source: Callable[[bytes], Path]) -> None:
     await store.put_many([Item(PATH, source(CONTENT))])
 

@@ -57,6 +57,13 @@ def test_a_database_url_is_taken_in_every_common_spelling(given: str, read: str)
     assert load(GOOD | {"DATABASE_URL": given}).database_url == read
 
 
+@pytest.mark.parametrize(
+    "name", ["photos", "ada/", "ada/photos/2", "-ada/photos", "ada/a--b", "ada/x..y", "ada/p.git", "ä/b"]
+)
+def test_a_repository_that_the_hub_cannot_have_is_refused_at_the_start(name: str) -> None:
+    assert "HF_REPO_ID must be owner/name" in faults(GOOD | {"HF_TOKEN": "t", "HF_REPO_ID": name})
+
+
 def test_another_kind_of_database_is_refused() -> None:
     assert "DATABASE_URL must start with postgresql://" in faults(GOOD | {"DATABASE_URL": "mysql://u@db/x"})
 

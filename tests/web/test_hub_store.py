@@ -90,7 +90,7 @@ async def test_the_fleet_shows_how_the_store_is_doing(make_site: MakeSite, store
     ada = await site.user("ada@example.org")
 
     before = (await (await ada.get("/api/dashboard/ai-workers")).json())["store"]
-    await state.load(site.db, store.name)
+    await state.load(site.db, store.name, late_s=1)
     await state.report(site.db, store.name, "refused", "401 Unauthorized", pause_s=300)
     after = (await (await ada.get("/api/dashboard/ai-workers")).json())["store"]
 

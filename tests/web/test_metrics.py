@@ -57,7 +57,7 @@ async def test_a_fresh_system_tells_all_its_metrics(site: Site) -> None:
 
 
 async def test_a_store_that_pauses_says_so_and_until_when(site: Site) -> None:
-    await store_state.load(site.db, site.store.name)  # as an archiver does when it starts
+    await store_state.load(site.db, site.store.name, late_s=1)  # as an archiver does when it starts
     await store_state.report(site.db, site.store.name, "throttled", "in a minute", pause_s=60)
 
     samples = await scrape(site)

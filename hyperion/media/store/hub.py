@@ -4,7 +4,7 @@ import asyncio
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -71,11 +71,15 @@ class HubStore:
     async def local_copy(self, path: str) -> AsyncIterator[Path]:
         """Fetch the photo into a temporary file; see Store."""
         parts_of(path)
-        self._spool.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._spool, prefix=_PREFIX) as folder:
-            target = Path(folder, "photo")
-            async with self._reading:
-                await self._fetch(path, target)
+        with ExitStack() as stack:
+            try:
+                self._spool.mkdir(parents=True, exist_ok=True)
+                folder = stack.enter_context(tempfile.TemporaryDirectory(dir=self._spool, prefix=_PREFIX))
+                target = Path(folder, "photo")
+                async with self._reading:
+                    await self._fetch(path, target)
+            except OSError as error:
+                raise StoreUnavailable(f"{self._spool} does not take {path}: {error.strerror or error}") from error
             yield target
 
     def public_url(self, path: str) -> str | None:
@@ -98,11 +102,7 @@ class HubStore:
             for verb, paths in (("Add", puts), ("Remove", deletes))
             if paths
         )
-        try:
-            self._client.commit(puts, deletes, summary=summary, description=f"Batch {uuid4()}", is_doubtful=is_doubtful)
-        except Exception:
-            self._client.forget_repository()  # it may have been deleted, or made public
-            raise
+        self._client.commit(puts, deletes, summary=summary, description=f"Batch {uuid4()}", is_doubtful=is_doubtful)
 
     def _url(self, path: str) -> str:
         return f"{self._repository.endpoint}/datasets/{self._repository.id}/resolve/{BRANCH}/{quote(path)}"
@@ -118,7 +118,7 @@ class HubStore:
         try:
             async with self._reader.stream("GET", self._url(path), headers=headers) as response:
                 _check(path, response.status_code, response.headers)
-                await _receive(response, target)
+                _check_whole(path, [*response.history, response], await _receive(response, target))
         except httpx2.HTTPError as error:
             raise StoreUnavailable(f"the Hub does not give {path}: {type(error).__name__}: {error}") from error
 
@@ -141,8 +141,23 @@ def _check(path: str, status: int, headers: "httpx2.Headers") -> None:
         raise StoreUnavailable(f"the Hub answers {status} to a request for {path} {said}".rstrip())
 
 
-async def _receive(response: "httpx2.Response", target: Path) -> None:
-    """Write the body to `target`; a body that is cut short raises the client's own error."""
+def _check_whole(path: str, answers: "Sequence[httpx2.Response]", size_bytes: int) -> None:
+    """Make sure that it is the Hub who sent this, or sent us on, and that it is as long as it says.
+
+    A proxy's page in its place must not be taken for a photo that cannot be decoded.
+    """
+    by_hub = next((answer.headers for answer in answers if "x-repo-commit" in answer.headers), None)
+    if by_hub is None:
+        raise StoreUnavailable(f"the answer to a request for {path} is not the Hub's")
+    announced = by_hub.get("x-linked-size", str(size_bytes))
+    if announced != str(size_bytes):
+        raise StoreUnavailable(f"the Hub gives {size_bytes} bytes for {path}, not {announced}")
+
+
+async def _receive(response: "httpx2.Response", target: Path) -> int:
+    """Write the body to `target`; return its size. One that is cut short raises the client's own error."""
+    size_bytes = 0
     with target.open("wb") as file:
         async for chunk in response.aiter_raw(_CHUNK_BYTES):
-            await asyncio.to_thread(file.write, chunk)
+            size_bytes += await asyncio.to_thread(file.write, chunk)
+    return size_bytes

@@ -49,7 +49,6 @@ class HubClient:
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
         self._api: HfApi | None = None
-        self._is_checked = False
 
     def commit(
         self, puts: Sequence[Item], deletes: Sequence[str], *, summary: str, description: str, is_doubtful: bool
@@ -59,11 +58,14 @@ class HubClient:
         The operations are made anew for each attempt: only then does the library ask what is there
         already and leave it out. While an earlier attempt may still be under way (`is_doubtful`),
         the commit is tied to the head as it was before that question, so that of the two one fails.
+        Raises StorePaused where others can see what they must not.
         """
-        api = self._ready_api()
+        if self._api is None:
+            self._api = self._import()
+        api = self._api
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete  # noqa: PLC0415
 
-        parent = self._head(api) if is_doubtful else None
+        head = self._head(api)
         adds = [CommitOperationAdd(item.path, item.source) for item in puts]
         gone = [CommitOperationDelete(path, is_folder=False) for path in self._existing(api, deletes)]
         if adds or gone:
@@ -75,13 +77,9 @@ class HubClient:
                 commit_description=description,
                 repo_type="dataset",
                 revision=BRANCH,
-                parent_commit=parent,
+                parent_commit=head if is_doubtful else None,
                 num_threads=UPLOADS_AT_ONCE,
             )
-
-    def forget_repository(self) -> None:
-        """Let the next commit look after the repository again."""
-        self._is_checked = False
 
     def _upload(self, api: "HfApi", adds: "Sequence[CommitOperationAdd]") -> None:
         """Send the contents, a few at a time: xet keeps in memory, several times over, what it is given at once."""
@@ -109,35 +107,28 @@ class HubClient:
         return [path for path in paths if path in found]
 
     def _head(self, api: "HfApi") -> str | None:
-        return api.repo_info(self._repository.id, repo_type="dataset", revision=BRANCH).sha
+        """Return the commit that the branch is at; make the repository if it is absent (None).
 
-    def _ready_api(self) -> "HfApi":
-        if self._api is None:
-            self._api = self._import()
-        if not self._is_checked:
-            self._check_repository(self._api)
-            self._is_checked = True
-        return self._api
-
-    def _check_repository(self, api: "HfApi") -> None:
-        """Make the repository if it is absent. Raises StorePaused where others can see what they must not."""
+        Asked anew for each commit: its owner may delete it at any time, or let everybody see it.
+        """
         from huggingface_hub.errors import RepositoryNotFoundError  # noqa: PLC0415
 
         wanted = self._repository.is_private
         try:
-            is_private = bool(api.repo_info(self._repository.id, repo_type="dataset").private)
+            info = api.repo_info(self._repository.id, repo_type="dataset")
         except RepositoryNotFoundError as error:
             if error.response.status_code != 404:
                 raise
             api.create_repo(self._repository.id, repo_type="dataset", private=wanted, exist_ok=True)
             log.info("store.created", repository=self._repository.id, private=wanted)
-            return
-        if is_private != wanted:
-            is_, should = ("private", "public") if is_private else ("public", "private")
+            return None
+        if bool(info.private) != wanted:
+            is_, should = ("private", "public") if info.private else ("public", "private")
             raise StorePaused(
                 "refused",
                 f"the repository {self._repository.id} is {is_} and HYPERION_HUB_PRIVATE says {should}: change one",
             )
+        return info.sha
 
     def _import(self) -> "HfApi":
         cache = str(self._repository.cache)

@@ -77,21 +77,27 @@ def asked_wait_s(answer: Answer, *, now: datetime) -> float | None:
     """
     waits = [float(seconds) for seconds in _RATE_LIMIT.findall(answer.headers.get("ratelimit", ""))]
     retry_after = answer.headers.get("retry-after", "").strip()
-    if retry_after.isdigit():
+    if retry_after.isdecimal():
         waits.append(float(retry_after))
     elif retry_after:
-        waits += _until(retry_after, now)
+        # By the Hub's own clock where it says how late it is: ours may be wrong.
+        waits += _until(retry_after, _moment(answer.headers.get("date", "")) or now)
     for count, unit in _IN_WORDS.findall(answer.text):
         waits.append((1.0 if count.lower().startswith("a") else float(count)) * _UNIT_S[unit.lower()])
     return max(waits, default=None)
 
 
 def _until(date: str, now: datetime) -> list[float]:
+    moment = _moment(date)
+    return [] if moment is None else [max(0.0, (moment - now).total_seconds())]
+
+
+def _moment(date: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(date)
     except ValueError:
-        return []
-    return [max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds())]
+        return None
+    return moment.replace(tzinfo=moment.tzinfo or UTC)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -22,7 +22,10 @@ class OneThread:
         self._thread: threading.Thread | None = None
 
     async def run(self, call: Callable[[], T]) -> T:
-        """Return what `call` returns. Cancelled, it leaves the call to itself; the next waits for it."""
+        """Return what `call` returns. Cancelled, it leaves the call to itself; the next waits for it.
+
+        A call that is cancelled before it began is never made.
+        """
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
             self._thread.start()
@@ -34,6 +37,8 @@ class OneThread:
                 loop.call_soon_threadsafe(lambda: None if future.done() else settle(value))
 
         def work() -> None:
+            if future.cancelled():
+                return
             try:
                 result = call()
             except Exception as error:  # noqa: BLE001  (it is raised where it is awaited)

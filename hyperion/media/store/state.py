@@ -19,20 +19,23 @@ class StoreState:
 
 @dataclass(frozen=True)
 class Known:
-    """What an earlier archiver left. Seconds from now; `in_doubt`: its last commit may still come."""
+    """What an earlier archiver left. Seconds from now; for `doubt_s` a commit may still come."""
 
     state: str
     detail: str | None
     pause_s: float
     full_in_s: float
-    in_doubt: bool
+    doubt_s: float
 
 
-async def load(db: Database, name: str) -> Known:
-    """Read what is known of a store; one that is new is ready. Raises DatabaseUnavailable."""
-    row = await db.fetch_row(SQL.load, name)
+async def load(db: Database, name: str, *, late_s: float) -> Known:
+    """Read what is known of a store; one that is new is ready. Raises DatabaseUnavailable.
+
+    Of a commit that its archiver did not outlive nothing is known for `late_s` seconds from now.
+    """
+    row = await db.fetch_row(SQL.load, name, late_s)
     assert row is not None
-    return Known(row["state"], row["detail"], row["pause_s"] or 0.0, row["full_in_s"], row["in_doubt"])
+    return Known(row["state"], row["detail"], row["pause_s"] or 0.0, row["full_in_s"], row["doubt_s"])
 
 
 async def report(
@@ -47,9 +50,9 @@ async def begin_commit(db: Database, name: str, *, interval_s: float) -> None:
     await db.execute(SQL.begin_commit, name, interval_s)
 
 
-async def end_commit(connection: Connection | Database, name: str, *, in_doubt: bool = False) -> None:
-    """Write down that a commit has ended, or that nobody knows."""
-    await connection.execute(SQL.end_commit, name, in_doubt)
+async def end_commit(connection: Connection | Database, name: str, *, doubt_s: float | None = None) -> None:
+    """Write down that a commit has ended, or for how long nobody knows."""
+    await connection.execute(SQL.end_commit, name, doubt_s)
 
 
 async def show(db: Database, name: str) -> StoreState:

@@ -1,15 +1,21 @@
 -- How the store is doing. All times are the database's.
 
 -- name: load
--- $1 name of the store. What an earlier archiver knew of it, new or not.
+-- $1 name of the store, $2 seconds in which a commit may still take place whose archiver is gone.
+-- What an earlier archiver knew of it, new or not.
 INSERT INTO store_state AS s (name)
 VALUES ($1)
-ON CONFLICT (name) DO UPDATE SET name = s.name
+ON CONFLICT (name) DO UPDATE
+SET in_doubt = false,
+    doubtful_until = GREATEST(
+        s.doubtful_until,
+        CASE WHEN s.in_doubt THEN now() + make_interval(secs => $2) END
+    )
 RETURNING
     s.state,
     s.detail,
     s.resumes_at,
-    s.in_doubt,
+    GREATEST(extract(epoch FROM s.doubtful_until - now()), 0)::float8 AS doubt_s,
     GREATEST(extract(epoch FROM s.resumes_at - now()), 0)::float8 AS pause_s,
     GREATEST(extract(epoch FROM s.commits_full_at - now()), 0)::float8 AS full_in_s
 
@@ -30,9 +36,10 @@ SET commits_full_at = GREATEST(commits_full_at, now()) + make_interval(secs => $
 WHERE name = $1
 
 -- name: end_commit
--- $1 name, $2 whether it is unknown what became of it
+-- $1 name, $2 seconds in which it may still take place, or null: it is known what became of it
 UPDATE store_state
-SET in_doubt = $2
+SET in_doubt = false,
+    doubtful_until = GREATEST(doubtful_until, now() + make_interval(secs => $2))
 WHERE name = $1
 
 -- name: show

@@ -1,0 +1,2 @@
+ALTER TABLE store_state
+    DROP COLUMN doubtful_until;
