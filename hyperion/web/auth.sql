@@ -1,7 +1,9 @@
 -- name: session_user
--- $1 user id, $2 token id. The user, unless the token is revoked or the user gone.
-SELECT u.id, u.email, u.full_name, u.language
+-- $1 user id, $2 token id. The user, unless the token is revoked or the user gone, with the number that
+-- grows with every change of one of the user's photos.
+SELECT u.id, u.email, u.full_name, u.language, COALESCE(f.version, 0) AS photos_version
 FROM app_user AS u
+LEFT JOIN feed AS f ON f.user_id = u.id
 WHERE u.id = $1
   AND NOT EXISTS (
       SELECT 1
