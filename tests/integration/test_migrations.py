@@ -50,5 +50,5 @@ def test_addresses_get_their_one_spelling_unless_it_is_somebody_elses(database_u
 
         connection.execute(text_of("0011_one_truth"))
 
-        emails = dict(connection.execute("SELECT id, email FROM app_user").fetchall())
+        emails: dict[str, str] = dict(connection.execute("SELECT id, email FROM app_user").fetchall())
     assert emails == given | {"composed": "caf\u00e9@example.org", "first": "ada@example.org"}
