@@ -48,8 +48,9 @@ def measure_profile(stage: Stage, results: Results, *, seconds: float) -> None:
     token = stage.token(READER)
     bare = load(stage.bare_port, ["/api/auth/me"], token, clients=CLIENTS, seconds=seconds)
     ours = load(stage.port, ["/api/auth/me"], token, clients=CLIENTS, seconds=seconds)
-    results.add("bare", "me_rate", bare.per_second, "requests/s")
-    results.add("hyperion", "me_rate", ours.per_second, "requests/s")
+    for system, served in (("bare", bare), ("hyperion", ours)):
+        results.add(system, "me_rate", served.per_second, "requests/s")
+        results.add(system, "me_p99", served.p99_ms, "ms")
     results.add("hyperion", "me_share_of_bare", ours.per_second / bare.per_second, "")
 
 

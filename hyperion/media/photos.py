@@ -65,7 +65,8 @@ async def create(
     """Keep a new photo, PENDING, with its bytes and the task that stores them.
 
     `parts` are the bytes in order, each of PART_BYTES but the last. They go first: from the photo's row on
-    the user's other photos wait for this commit. Raises QuotaExceeded.
+    the user's other photos wait for this commit. Raises QuotaExceeded, after which the transaction must not
+    be committed.
     """
     for number, part in enumerate(parts):
         await tx.connection.execute(SQL.insert_part, photo.id, number, part)
@@ -80,8 +81,8 @@ async def create(
         photo.height,
         photo.store_path,
     )
+    await quota.hold_to(tx, photo.user_id, allowance)
     await tx.enqueue([archive_task(photo.id)])
-    await quota.count(tx, photo.user_id, photo.size_bytes, allowance)
     await write_log(tx, [photo.id], Status.PENDING)
 
 
@@ -260,7 +261,6 @@ async def delete(tx: PhotoTransaction, user_id: str, media_ids: Sequence[UUID] |
     if not gone:
         return 0
     await tx.enqueue([erase_task(row["store_path"]) for row in gone])
-    await quota.uncount(tx, user_id, files=len(gone), size_bytes=sum(row["size_bytes"] for row in gone))
     return len(gone)
 
 

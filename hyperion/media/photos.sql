@@ -138,7 +138,7 @@ WHERE b.media_id = $1
 DELETE FROM media
 WHERE user_id = $1
   AND ($2::uuid[] IS NULL OR id = ANY ($2))
-RETURNING id, store_path, size_bytes
+RETURNING id, store_path
 
 -- name: list_stuck
 -- $1 status, $2 age in seconds, $3 limit

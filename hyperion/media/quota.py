@@ -31,22 +31,15 @@ async def check(db: Database, user_id: str, allowance: Allowance) -> None:
     """Raise QuotaExceeded where the user may not keep even one byte more; a look, no promise."""
     row = await db.fetch_row(SQL.kept, user_id)
     if row is not None:
-        allowance.check(files=row["kept_files"] + 1, size_bytes=row["kept_bytes"] + 1)
+        allowance.check(files=row["photos"] + 1, size_bytes=row["kept_bytes"] + 1)
 
 
-async def count(tx: PhotoTransaction, user_id: str, size_bytes: int, allowance: Allowance) -> None:
-    """Count one more photo. Raises QuotaExceeded.
+async def hold_to(tx: PhotoTransaction, user_id: str, allowance: Allowance) -> None:
+    """Raise QuotaExceeded where the user keeps too much, with the photo that the transaction has added.
 
-    Nothing of the user's can change from here until the commit, so it should be near: two photos at
-    once never pass a limit together.
+    Adding it has counted it and locked the count until the commit, so two photos at once never pass a
+    limit together. Whoever raises must roll the transaction back.
     """
-    args = (user_id, size_bytes, allowance.files, allowance.size_bytes)
-    if await tx.connection.fetchval(SQL.count_kept, *args) is None:
-        row = await tx.connection.fetchrow(SQL.kept, user_id)
-        files, kept_bytes = (row["kept_files"], row["kept_bytes"]) if row else (0, 0)
-        allowance.check(files=files + 1, size_bytes=kept_bytes + size_bytes)
-
-
-async def uncount(tx: PhotoTransaction, user_id: str, *, files: int, size_bytes: int) -> None:
-    """Take back what was counted for photos that are deleted."""
-    await tx.connection.execute(SQL.uncount_kept, user_id, files, size_bytes)
+    row = await tx.connection.fetchrow(SQL.kept, user_id)
+    assert row is not None
+    allowance.check(files=row["photos"], size_bytes=row["kept_bytes"])

@@ -1,8 +1,8 @@
 """Answers that stay right until one of the user's photos changes, kept so long and in bounded memory.
 
 The user's row in `feed` has a number that grows with every change of a photo, in the transaction of
-the change itself and in the order of the commits. An answer is kept under the number that was read
-before it was made, so it shows at least what that number stands for; who reads a higher one gets a new
+the change itself and in the order of the commits. An answer is kept under the number that was read with
+the session, before it was made, so it shows at least what that number stands for; who reads a higher one gets a new
 answer. Nothing has to be announced, and without the database there is no answer, kept or not.
 """
 
@@ -13,12 +13,8 @@ from typing import Any, TypeVar
 from aiohttp import web
 from cachetools import LRUCache
 
-from hyperion.db import load_queries
-from hyperion.web.keys import DB
 from hyperion.web.route import json_response
 from hyperion.web.sessions import Session
-
-SQL = load_queries(__package__, "vault.sql")
 
 ROOM_BYTES = 32 << 20
 LARGEST_BYTES = 1 << 20
@@ -59,7 +55,7 @@ def kept_while_unchanged(handler: Handler) -> Handler:
     async def answer(request: web.Request, session: Session, query: Hashable = None) -> web.Response:
         answers = request.app[ANSWERS]
         question = (handler, session.user.id, query)
-        version = await request.app[DB].fetch_value(SQL.version, session.user.id) or 0
+        version = session.photos_version
         if body := answers.find(question, version):
             return web.Response(body=body, content_type="application/json")
         asked = {} if query is None else {"query": query}

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from functools import partial
 
 import msgspec
 from aiohttp import web
@@ -17,6 +18,7 @@ from hyperion.settings import Settings
 from hyperion.web import keys, passwords
 from hyperion.web.answers import ANSWERS, Answers
 from hyperion.web.clock import Clock
+from hyperion.web.dashboard import FLEET, read_fleet
 from hyperion.web.flusher import Flusher
 from hyperion.web.live import LiveFeed
 from hyperion.web.middlewares import complete_headers, counting, explain, identify
@@ -32,6 +34,7 @@ from hyperion.web.session_storage import PostgresStorage
 from hyperion.web.spool import Spool
 from hyperion.web.stats_cache import make_stats_cache
 from hyperion.web.throttle import Throttle
+from hyperion.web.together import Together
 from hyperion.web.tokens import Tokens
 from hyperion.web.traffic import Traffic
 from hyperion.web.updates import OPEN_SOCKETS, close_sockets
@@ -84,6 +87,7 @@ def make_app(
     app[keys.PRESENCE] = presence
     app[keys.FLUSHER] = Flusher(db, traffic, presence)
     app[ANSWERS] = Answers()
+    app[FLEET] = Together(partial(read_fleet, db, store_name=store.name, offline_s=settings.offline_s))
     app[keys.LIFECYCLE] = keys.Lifecycle()
     app[OPEN_SOCKETS] = set()
     for route in ROUTES:

@@ -94,7 +94,7 @@ async def signup(request: web.Request, body: Signup) -> Message:
 async def login(request: web.Request, body: Login) -> web.Response:
     """Check email and password, and set the cookie."""
     db = request.app[DB]
-    account = await db.fetch_row(SQL.account, _canonical(body.email))
+    account = await db.fetch_row(SQL.account, _canonical(body.email), body.email.strip())
     assert account is not None
     async with request.app[THROTTLE].attempt(request, account["key"]) as attempt:
         attempt.succeeded = await request.app[PASSWORDS].matches(body.password, account["password_hash"])

@@ -1,7 +1,9 @@
 -- name: session_user
--- $1 user id, $2 token id. The user, unless the token is revoked or the user gone.
-SELECT u.id, u.email, u.full_name, u.language
+-- $1 user id, $2 token id. The user, unless the token is revoked or the user gone, with the number that
+-- grows with every change of one of the user's photos.
+SELECT u.id, u.email, u.full_name, u.language, COALESCE(f.version, 0) AS photos_version
 FROM app_user AS u
+LEFT JOIN feed AS f ON f.user_id = u.id
 WHERE u.id = $1
   AND NOT EXISTS (
       SELECT 1
@@ -26,8 +28,9 @@ ON CONFLICT DO NOTHING
 RETURNING id
 
 -- name: account
--- $1 email. Always one row: the account's key for the throttle, and the user or nulls. The key has
--- the database's idea of lower case, as the unique index on the email does.
+-- $1 email in its one spelling, $2 as it was given. Always one row: the account's key for the throttle,
+-- and the user or nulls. The key has the database's idea of lower case, as the unique index on the email
+-- does. An old account whose one spelling was somebody else's already is known by the spelling it has.
 SELECT
     'account:' || encode(sha256(convert_to(lower($1::text), 'UTF8')), 'hex') AS key,
     u.id,
@@ -36,7 +39,9 @@ SELECT
     u.language,
     u.password_hash
 FROM (VALUES (1)) AS always (one)
-LEFT JOIN app_user AS u ON lower(u.email) = lower($1::text)
+LEFT JOIN app_user AS u ON lower(u.email) IN (lower($1::text), lower($2::text))
+ORDER BY lower(u.email) = lower($2::text) DESC
+LIMIT 1
 
 -- name: update_user
 -- $1 user id, $2 full name or null, $3 language or null. Null leaves a field as it is.

@@ -9,16 +9,17 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from hyperion.db import Record, load_queries
+from hyperion.db import Database, Record, load_queries
 from hyperion.media import photos
 from hyperion.media.store import state
 from hyperion.media.transaction import ANALYSE_LANE, photo_transaction
 from hyperion.queue import NewTask, count_ready
-from hyperion.web.keys import DB, SETTINGS, STORE, WAKEUP
+from hyperion.web.keys import DB, WAKEUP
 from hyperion.web.kinds import Instant, Share
 from hyperion.web.problems import media_not_found
 from hyperion.web.reading import parse_media_id
 from hyperion.web.sessions import Session
+from hyperion.web.together import Together
 
 SQL = load_queries(__package__, "dashboard.sql")
 
@@ -65,6 +66,9 @@ class Fleet(msgspec.Struct, frozen=True):
     store: StoreView
 
 
+FLEET = web.AppKey("fleet", Together[Fleet])  # every dashboard asks for it again and again
+
+
 class DispatchQuery(msgspec.Struct, frozen=True):
     """What to do, where the body does not say it."""
 
@@ -89,11 +93,15 @@ class Dispatched(msgspec.Struct, frozen=True):
 
 async def show_fleet(request: web.Request, session: Session) -> Fleet:
     """Show every worker of every node."""
-    db = request.app[DB]
+    return await request.app[FLEET].ask()
+
+
+async def read_fleet(db: Database, *, store_name: str, offline_s: float) -> Fleet:
+    """Return what everybody is shown of the workers, as it is now. Raises DatabaseUnavailable."""
     rows = await db.fetch(SQL.workers)
-    nodes = [_node(row, offline_s=request.app[SETTINGS].offline_s) for row in rows]
+    nodes = [_node(row, offline_s=offline_s) for row in rows]
     statuses = [node.status for node in nodes]
-    store = await state.show(db, request.app[STORE].name)
+    store = await state.show(db, store_name)
     return Fleet(
         total_active_fleet=statuses.count("Active") + statuses.count("Working"),
         cluster_status=cluster_status(statuses),

@@ -21,12 +21,12 @@ from hyperion.web.kinds import Instant, Latitude, Longitude, Percent
 from hyperion.web.problems import Problem, invalid, media_not_found
 from hyperion.web.reading import media_id
 from hyperion.web.sessions import Session
+from hyperion.web.stats_cache import LARGEST_BYTES
 
 SQL = load_queries(__package__, "map.sql")
 
 MOST_ITEMS = 10_000
 COUNTED_DEGREES = Decimal("0.005")  # the size of the cells in which the database counts
-LEAST_RESOLUTION = 1e-6  # 11 cm: finer than any photo knows its place
 
 
 class MapQuery(msgspec.Struct, frozen=True):
@@ -47,7 +47,7 @@ class StatsQuery(msgspec.Struct, frozen=True):
     max_lat: Latitude
     min_lng: Longitude
     max_lng: Longitude
-    resolution: Annotated[float, Meta(ge=LEAST_RESOLUTION, le=1)] = 0.005
+    resolution: Annotated[float, Meta(gt=0, le=1)] = 0.005
 
 
 class MapItem(msgspec.Struct, frozen=True):
@@ -76,7 +76,7 @@ class MapAnswer(msgspec.Struct, frozen=True):
 
 
 class Cell(msgspec.Struct, frozen=True):
-    """One cell by its south-west corner. `density` is photos a square degree."""
+    """One cell by its south-west corner. `density` is photos a square degree, or the greatest number there is."""
 
     lat: float
     lng: float
@@ -135,7 +135,8 @@ async def show_stats(request: web.Request, session: Session, query: StatsQuery) 
         cells = SQL.counted_cells if Decimal(repr(query.resolution)) % COUNTED_DEGREES == 0 else SQL.cells
         rows = await request.app[DB].fetch(cells, session.user.id, *msgspec.structs.astuple(query))
         kept = msgspec.json.encode(StatsAnswer(len(rows), [Cell(*row) for row in rows]))
-        cache[key] = kept
+        if len(kept) <= LARGEST_BYTES:
+            cache[key] = kept
     return web.Response(body=kept, content_type="application/json")
 
 

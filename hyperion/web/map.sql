@@ -61,7 +61,7 @@ ORDER BY media_id, id
 -- name: cells
 -- $1 user id, $2 $3 latitudes, $4 $5 longitudes, $6 size of a cell in degrees. Reads every photo. In
 -- numeric, because 0.3 / 0.1 is 2.9999999999999996 in floating point and would put the photo into the
--- wrong cell.
+-- wrong cell. Of tiny cells the density can be beyond what a double holds.
 WITH placed AS MATERIALIZED (
     SELECT
         confidence,
@@ -89,7 +89,7 @@ named AS (
 SELECT
     c.cell_lat::float8 AS lat,
     c.cell_lng::float8 AS lng,
-    round(c.count / ($6::float8::numeric * $6::float8::numeric), 2)::float8 AS density,
+    least(round(c.count / ($6::float8::numeric * $6::float8::numeric), 2), 1.7976931348623157e308)::float8 AS density,
     c.count,
     round(c.confidence, 2)::float8 AS confidence,
     n.label

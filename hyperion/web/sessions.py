@@ -30,12 +30,17 @@ class User(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Session:
-    """A signed-in user and the token that says so."""
+    """A signed-in user and the token that says so.
+
+    `photos_version` is the number of the last change of the user's photos, as it was before the request was
+    looked at (sockets: 0).
+    """
 
     user: User
     id: str
     jti: str
     expires_at: datetime
+    photos_version: int = 0
 
     @property
     def claims(self) -> Claims:
@@ -109,7 +114,8 @@ def clear_cookie(request: web.Request, response: web.Response) -> None:
 def _session(row: Record | None, claims: Claims) -> Session:
     if row is None:
         raise not_signed_in()
-    return Session(User(**row), claims.session_id, claims.jti, claims.expires_at)
+    user = User(row["id"], row["email"], row["full_name"], row["language"])
+    return Session(user, claims.session_id, claims.jti, claims.expires_at, row.get("photos_version", 0))
 
 
 def bearer(request: web.Request) -> str | None:

@@ -17,7 +17,7 @@ from hyperion.web.problems import Problem
 from hyperion.web.revocation import Watched
 from hyperion.web.sessions import Session
 
-FRAME_LIMIT_BYTES = 64 << 10
+FRAME_LIMIT_BYTES = 64 << 10  # aiohttp already refuses what is as large as its limit
 HEARTBEAT_S = 30.0
 SEND_LIMIT_S = 10.0
 CLOSE_LIMIT_S = 2.0
@@ -48,7 +48,7 @@ async def follow(request: web.Request, session: Session, query: Follow) -> web.S
     async with request.app[PLACES].hold(session.user.id):
         current = await feed.current_seq(session.user.id)
         socket = web.WebSocketResponse(
-            heartbeat=HEARTBEAT_S, max_msg_size=FRAME_LIMIT_BYTES, timeout=CLOSE_LIMIT_S, compress=False
+            heartbeat=HEARTBEAT_S, max_msg_size=FRAME_LIMIT_BYTES + 1, timeout=CLOSE_LIMIT_S, compress=False
         )
         if not socket.can_prepare(request):
             raise Problem(426, "upgrade_required", "This is a WebSocket.", headers={"Upgrade": "websocket"})

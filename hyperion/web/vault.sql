@@ -25,12 +25,6 @@ SELECT photos
 FROM feed
 WHERE user_id = $1
 
--- name: version
--- $1 user id. A number that grows with every change of a photo; no row before the first.
-SELECT version
-FROM feed
-WHERE user_id = $1
-
 -- name: page_created_desc
 -- $1 user id, $2 text in the file name or null, $3 status or null, $4 limit, $5 offset
 SELECT id

@@ -355,6 +355,23 @@ def test_a_photo_that_takes_minutes_to_decode_is_refused_at_once(path: Path) -> 
     assert (code, time.monotonic() - began_s < 1) == ("damaged", True)
 
 
+def test_scans_are_counted_wherever_the_file_is_cut(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image, "_BLOCK_BYTES", 1)
+
+    assert refused_as(path, scan_bomb(side=64, scans=250)) == "damaged"
+
+
+def test_a_large_photo_is_looked_through_in_little_memory(path: Path) -> None:
+    path.write_bytes(make_photo() + bytes(20 << 20))
+
+    tracemalloc.start()
+    image.probe(path, max_pixels=MAX_PIXELS)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak_bytes < 4 << 20
+
+
 @pytest.mark.parametrize("fmt", AVAILABLE)
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(chance=st.randoms(use_true_random=False))

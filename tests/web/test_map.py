@@ -1,11 +1,13 @@
 """The map: places, cells and history."""
 
+import sys
 from typing import Any
 from uuid import UUID
 
 from hyperion.media import photos
 from hyperion.media.status import Status
 from hyperion.media.transaction import photo_transaction
+from hyperion.web.stats_cache import LARGEST_BYTES, ROOM_BYTES, make_stats_cache
 from tests.web.conftest import Person, Site
 
 BOX = {"min_lat": 0, "max_lat": 10, "min_lng": 0, "max_lng": 10}
@@ -90,7 +92,7 @@ NONSENSE: list[tuple[str, dict[str, Any], int]] = [
     ("/api/map/stats", {}, 422),
     ("/api/map/stats", BOX | {"resolution": 0}, 422),
     ("/api/map/stats", BOX | {"resolution": 1.5}, 422),
-    ("/api/map/stats", BOX | {"resolution": "1e-300"}, 422),
+    ("/api/map/stats", BOX | {"resolution": "1e-400"}, 422),
     ("/api/map/stats", BOX | {"max_lat": "inf"}, 422),
     ("/api/map/stats", BOX | {"max_lat": 91}, 422),
     ("/api/map/stats", BOX | {"min_lng": 11}, 400),
@@ -127,6 +129,25 @@ async def test_cells_south_and_west_of_zero_have_their_south_west_corner(ada: Pe
     body = await shown(ada, "/api/map/stats", min_lat=-1, max_lat=1, min_lng=-1, max_lng=1)
 
     assert [(cell["lat"], cell["lng"]) for cell in body["items"]] == [(-0.005, -0.005)]
+
+
+async def test_cells_may_be_as_small_as_numbers_get(ada: Person) -> None:
+    await place(ada, 1.5, -2.25)
+
+    for resolution, density in (("1e-7", 1e14), ("1e-300", sys.float_info.max), ("5e-324", sys.float_info.max)):
+        body = await shown(ada, "/api/map/stats", min_lat=1, max_lat=2, min_lng=-3, max_lng=-2, resolution=resolution)
+
+        [cell] = body["items"]
+        assert (cell["lat"], cell["lng"], cell["density"]) == (1.5, -2.25, density)
+
+
+def test_the_statistics_that_are_kept_are_bounded_by_their_size() -> None:
+    cache = make_stats_cache()
+
+    for number in range(10):
+        cache[number] = bytes(LARGEST_BYTES)
+
+    assert 0 < cache.currsize <= ROOM_BYTES
 
 
 async def test_the_same_question_within_a_minute_gets_the_same_answer(ada: Person, bob: Person) -> None:

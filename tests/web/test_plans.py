@@ -11,7 +11,7 @@ import pytest
 
 from hyperion.db import Database
 from hyperion.db.queries import Queries
-from hyperion.web import answers, auth, dashboard, map, vault  # noqa: A004
+from hyperion.web import auth, dashboard, map, vault  # noqa: A004
 from tests import crowd
 
 READER, SURVEYOR = "reader", "surveyor"
@@ -73,7 +73,6 @@ async def test_the_photos_of_a_page_are_looked_up_by_their_ids(url: str) -> None
     ("queries", "name", "args"),
     [
         (auth.SQL, "session_user", (READER, "some token")),
-        (answers.SQL, "version", (READER,)),
         (vault.SQL, "count_all", (READER,)),
         (dashboard.SQL, "workers", ()),
     ],

@@ -289,6 +289,19 @@ async def test_addresses_that_look_the_same_are_the_same(site: Site) -> None:
         assert (await site.log_in(other)).status == 200, other
 
 
+async def test_an_old_account_whose_spelling_looks_like_anothers_is_known_by_its_own(site: Site) -> None:
+    await site.sign_up("fina@example.org")
+    old = await site.user("old@example.org")
+    await site.db.execute("UPDATE app_user SET email = $2 WHERE id = $1", old.id, "\ufb01na@example.org")
+
+    found = {
+        name: (await (await site.log_in(name)).json())["user"]["id"] == old.id
+        for name in ("\ufb01na@example.org", " \ufb01NA@Example.org", "fina@example.org")
+    }
+
+    assert list(found.values()) == [True, True, False]
+
+
 async def test_a_login_never_takes_over_a_token_that_the_client_brings(site: Site, ada: Person, bob: Person) -> None:
     answer = await site.client.post(
         "/api/auth/login", json={"email": "ada@example.org", "password": PASSWORD}, headers=bob.headers

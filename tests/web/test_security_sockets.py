@@ -65,14 +65,24 @@ async def test_a_socket_is_refused_before_the_upgrade(
     assert refused.value.status == status
 
 
-async def test_a_frame_of_65_kib_from_the_client_closes_the_socket(ada: Person) -> None:
+@pytest.mark.parametrize("size_bytes", [65 << 10, (64 << 10) + 1])
+async def test_a_frame_of_more_than_64_kib_from_the_client_closes_the_socket(ada: Person, size_bytes: int) -> None:
     """Row 11."""
     socket = await connect(ada)
 
-    await socket.send_bytes(bytes(65 << 10))
+    await socket.send_bytes(bytes(size_bytes))
 
     await socket.receive(timeout=5)
     assert socket.close_code == 1009
+
+
+async def test_a_frame_of_64_kib_from_the_client_is_no_offence(ada: Person) -> None:
+    socket = await connect(ada)
+
+    await socket.send_bytes(bytes(64 << 10))
+    await ada.photo()
+
+    assert (await socket.receive_json(timeout=5))["status"] == "PENDING"
 
 
 async def test_logging_out_on_one_process_closes_the_sockets_on_all(

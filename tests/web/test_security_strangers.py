@@ -55,7 +55,7 @@ async def test_nobody_sees_or_deletes_another_users_photo(site: Site, ada: Perso
 
 async def test_every_answer_carries_the_security_headers(site: Site, ada: Person) -> None:
     """Row 28: success, errors of every kind, also one that nobody foresaw."""
-    await site.db.execute("DROP TABLE feed CASCADE")
+    await site.db.execute("DROP TABLE socket_place")
     asked = [
         ("GET", "/", 200),
         ("GET", "/nowhere", 404),

@@ -314,7 +314,7 @@ async def test_uploads_at_once_on_two_processes_do_not_pass_the_limit_together(m
 async def test_a_photo_that_was_not_kept_is_not_counted(site: Site, ada: Person) -> None:
     await ada.upload(("a.jpg", SMALL), ("b.jpg", b"no photo"))
 
-    row = await site.db.fetch_row("SELECT kept_files, kept_bytes FROM feed")
+    row = await site.db.fetch_row("SELECT photos, kept_bytes FROM feed")
 
     assert row is not None
     assert tuple(row) == (1, len(SMALL))

@@ -10,6 +10,11 @@ function el(tag, attributes = {}, ...children) {
   return node;
 }
 
+// Text in which `code` is marked as in Markdown.
+function prose(tag, attributes, text) {
+  return el(tag, attributes, ...text.split("`").map((part, place) => (place % 2 ? el("code", {}, part) : part)));
+}
+
 function resolve(api, node) {
   if (!node || !node.$ref) return node;
   return resolve(api, node.$ref.slice(2).split("/").reduce((found, step) => found[step], api));
@@ -26,7 +31,8 @@ function brief(api, schema) {
   if ("const" in schema) return String(schema.const);
   if (schema.type === "array") return `list of ${brief(api, schema.items || {})}`;
   let text = schema.format ? `${schema.type} (${schema.format})` : schema.type || "anything";
-  const [least, most] = schema.type === "string" ? [schema.minLength, schema.maxLength] : [schema.minimum, schema.maximum];
+  const beyond = schema.exclusiveMinimum === undefined ? undefined : `>${schema.exclusiveMinimum}`;
+  const [least, most] = schema.type === "string" ? [schema.minLength, schema.maxLength] : [schema.minimum ?? beyond, schema.maximum];
   if (least !== undefined || most !== undefined) text += ` ${least ?? ""}..${most ?? ""}`;
   if (schema.type === "string" && (least ?? most) !== undefined) text += " characters";
   if (schema.default !== undefined && schema.default !== null) text += ` = ${schema.default}`;
@@ -66,7 +72,7 @@ function drawInputs(api, operation) {
   });
   const rows = inputs.map(({ parameter, input }) =>
     el("tr", {}, el("td", {}, el("code", {}, parameter.name), parameter.required ? " *" : ""),
-      el("td", {}, `${parameter.in}, ${brief(api, parameter.schema)}`, el("div", { className: "dim" }, parameter.description || "")),
+      el("td", {}, `${parameter.in}, ${brief(api, parameter.schema)}`, prose("div", { className: "dim" }, parameter.description || "")),
       el("td", {}, input)));
   return { inputs, table: rows.length ? el("table", {}, ...rows) : null };
 }
@@ -99,7 +105,7 @@ function drawAnswers(api, operation) {
     const frame = answer["x-frame"];
     const schema = frame || (Number(status) < 400 || !given.$ref ? content.schema : null);
     return el("tr", {}, el("td", {}, status),
-      el("td", {}, answer.description, media ? el("span", { className: "dim" }, ` ${media}`) : null,
+      el("td", {}, prose("span", {}, answer.description), media ? el("span", { className: "dim" }, ` ${media}`) : null,
         schema ? el("pre", {}, shape(api, schema)) : null));
   });
   return el("table", {}, ...rows);
@@ -145,7 +151,7 @@ function drawOperation(api, path, method, operation) {
   });
   const isSocket = "101" in operation.responses;
   const content = el("div", {},
-    operation.description ? el("p", {}, operation.description) : null,
+    operation.description ? prose("p", {}, operation.description) : null,
     isSocket ? table : form,
     el("h3", {}, "Answers"),
     drawAnswers(api, operation));
@@ -166,7 +172,7 @@ async function draw() {
     return;
   }
   document.getElementById("version").textContent = api.info.version;
-  document.getElementById("about").replaceChildren(...api.info.description.split("\n\n").map((text) => el("p", {}, text)));
+  document.getElementById("about").replaceChildren(...api.info.description.split("\n\n").map((text) => prose("p", {}, text)));
   const sections = new Map();
   for (const [path, item] of Object.entries(api.paths)) {
     for (const method of METHODS.filter((name) => name in item)) {
