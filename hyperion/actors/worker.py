@@ -27,7 +27,7 @@ from hyperion.errors import (
     StatusConflict,
     StoreUnavailable,
 )
-from hyperion.media import exif, image, photos
+from hyperion.media import exif, findings, image, photos
 from hyperion.media.address import Gazetteer
 from hyperion.media.detector import Finding
 from hyperion.media.detector.choice import make_detector
@@ -216,7 +216,9 @@ class Worker(ClaimingActor):
         async def write(tx: PhotoTransaction) -> None:
             await queue.hold(tx.connection, lease)
             await photos.advance(tx, photo.id, Status.PROCESSING, worker=self.life.label)
-            await photos.write_facts(tx, photo.id, extract.facts, address=extract.address, thumbnail=extract.thumbnail)
+            await findings.write_facts(
+                tx, photo.id, extract.facts, address=extract.address, thumbnail=extract.thumbnail
+            )
 
         await self.write(write)
 
@@ -224,7 +226,7 @@ class Worker(ClaimingActor):
         async def write(tx: PhotoTransaction) -> None:
             await queue.finish(tx.connection, [lease])
             await photos.advance(tx, photo.id, Status.READY, worker=self.life.label)
-            await photos.write_finding(tx, photo.id, finding)
+            await findings.write_finding(tx, photo.id, finding)
             await photos.drop_blob(tx, photo.id)
             await self.count(tx, done=1)
 

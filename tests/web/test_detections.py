@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from hyperion.media import corrections, photos
+from hyperion.media import corrections, findings, photos
 from hyperion.media.corrections import Addition
 from hyperion.media.detector import Box, Detection, summed_up
 from hyperion.media.status import Status
@@ -32,7 +32,7 @@ async def analyse(site: Site, media_id: UUID) -> None:
             await photos.reopen(tx, media_id, reason="again")
         for status in (Status.EXTRACTING, Status.PROCESSING, Status.READY):
             await photos.advance(tx, media_id, status)
-        await photos.write_finding(tx, media_id, SEEN)
+        await findings.write_finding(tx, media_id, SEEN)
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ async def test_a_correction_outlasts_the_analysis_that_it_races_with(
     async def analysis(held: asyncio.Event | None = None) -> None:
         async with photo_transaction(site.db, site.wakeup) as tx:
             await photos.advance(tx, photo, Status.READY)
-            await photos.write_finding(tx, photo, SEEN)
+            await findings.write_finding(tx, photo, SEEN)
             if held:
                 await held.wait()
 
