@@ -1,27 +1,26 @@
 """The worker: claims one photo at a time, reads it, has it looked at, writes down what was found."""
 
 import asyncio
-import ctypes
 import os
-import resource
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-import psutil
 import structlog
 from PIL import Image
 
 from hyperion import logs, queue
 from hyperion.actors.claiming import FOR_EVER, ClaimingActor
+from hyperion.actors.memory import MemoryLimit, give_memory_back
 from hyperion.actors.specs import TITANS, Life
 from hyperion.errors import (
     LeaseLost,
     PhotoGone,
+    PhotoMissing,
     PhotoTooSlow,
     PhotoUnusable,
     StatusConflict,
@@ -48,7 +47,6 @@ NO_MEMORY = "The photo takes more memory than there is for it."
 PREPARE_AFTER_S = 1.0
 PREPARE_APART_S = 0.2
 TIDY_AFTER_S = 2.0
-_libc = ctypes.CDLL(None)
 
 
 class Extract(NamedTuple):
@@ -77,15 +75,18 @@ class Worker(ClaimingActor):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="eyes")
         self._detector = make_detector(settings, self._thread)
         self._gazetteer = Gazetteer(settings.var_dir)
+        self._memory = MemoryLimit()
         spool = settings.var_dir / "spool"
         spool.mkdir(parents=True, exist_ok=True)
         # One file for all lives of this worker: whoever is killed leaves nothing that piles up.
         self._spool_file = spool / f"{life.label}.photo"
+        # A name of its own: what is written into the other one must never be what is stored.
+        self._link = spool / f"{life.label}.stored"
 
     async def work(self) -> None:
         """Claim and handle tasks until drained or cancelled."""
         self.mark_ready()
-        self._limit_memory()
+        self._memory.set(beyond_rest_bytes=self.settings.decode_memory_bytes)
         # Ten models at once would keep the rest of the tree from starting.
         asyncio.get_running_loop().call_later(PREPARE_AFTER_S + self.place * PREPARE_APART_S, self._detector.prepare)
         while leases := await self._next_lease():
@@ -94,7 +95,7 @@ class Worker(ClaimingActor):
 
     async def _next_lease(self) -> list[Lease]:
         """Wait for a task; when none comes for a while give memory back."""
-        tidying = asyncio.get_running_loop().call_later(TIDY_AFTER_S, _give_memory_back)
+        tidying = asyncio.get_running_loop().call_later(TIDY_AFTER_S, give_memory_back)
         try:
             return await self.next_leases(1)
         finally:
@@ -150,7 +151,7 @@ class Worker(ClaimingActor):
     async def _analyse(self, lease: Lease) -> None:
         photo = await self._begin(lease)
         async with self._file_of(photo) as path:
-            extract = await self._extract(path)
+            extract = await self._extract(path, photo)
             await self._keep_facts(lease, photo, extract)
             self.show_task(lease.task_id, Status.PROCESSING, 0.0)
             finding = await self._in_time(
@@ -176,12 +177,17 @@ class Worker(ClaimingActor):
         self.show_task(lease.task_id, Status.EXTRACTING)
         return found[0]
 
-    async def _extract(self, path: Path) -> Extract:
+    async def _extract(self, path: Path, photo: Photo) -> Extract:
         """Read what the file says of itself, and decode it once for all that look at it."""
 
         def extract() -> Extract:
             facts = exif.read(path)
-            picture = image.picture(path)
+            try:
+                picture = image.picture(path)
+            except PhotoUnusable as fault:
+                if not self._memory.has_room_for(photo.pixels):  # most decoders call that damage
+                    raise MemoryError from fault
+                raise
             return Extract(facts, self._gazetteer.address(facts.lat, facts.lng), picture, image.thumbnail(picture))
 
         working = asyncio.get_running_loop().run_in_executor(self._thread, extract)
@@ -198,13 +204,6 @@ class Worker(ClaimingActor):
             if limit.expired():
                 raise PhotoTooSlow(self.settings.decode_timeout_s) from None
             raise
-
-    def _limit_memory(self) -> None:
-        """Let a photo take so much more memory than the worker has, and an allocation beyond it fail."""
-        at_rest_bytes = psutil.Process().memory_info().data
-        _, most = resource.getrlimit(resource.RLIMIT_DATA)
-        limit_bytes = at_rest_bytes + self.settings.decode_memory_bytes
-        resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, most))
 
     def _end_stuck(self) -> None:
         """End this process although one of its threads never will. Its task is settled."""
@@ -269,18 +268,29 @@ class Worker(ClaimingActor):
 
     @asynccontextmanager
     async def _file_of(self, photo: Photo) -> AsyncIterator[Path]:
-        """Give a file with the photo's bytes: from the database while they are there, else stored."""
-        try:
-            if await self.patiently(lambda: photos.copy_blob(self.db, photo.id, self._spool_file)):
-                yield self._spool_file
-            else:
-                async with self._store.local_copy(photo.store_path) as path:
-                    yield path
-        finally:
-            self._spool_file.unlink(missing_ok=True)
+        """Give a file with the photo's bytes: stored on this machine, else from the database, else fetched."""
+        async with AsyncExitStack() as stack:
+            for name in (self._spool_file, self._link):
+                stack.callback(name.unlink, missing_ok=True)
+            yield await self._locate(photo, stack)
+
+    async def _locate(self, photo: Photo, stack: AsyncExitStack) -> Path:
+        if self._store.is_near:
+            with suppress(PhotoMissing, StoreUnavailable):
+                stored = await stack.enter_async_context(self._store.local_copy(photo.store_path))
+                return _linked(stored, self._link)
+        if await self.patiently(lambda: photos.copy_blob(self.db, photo.id, self._spool_file)):
+            return self._spool_file
+        return await stack.enter_async_context(self._store.local_copy(photo.store_path))
 
 
-def _give_memory_back() -> None:
-    """Return what photos have left free in the heap; ten workers would keep 80 MB of it."""
-    if hasattr(_libc, "malloc_trim"):  # glibc has it, musl has not
-        _libc.malloc_trim(0)
+def _linked(stored: Path, name: Path) -> Path:
+    """Give a stored photo a second name, since it may be deleted while it is looked at; return that name.
+
+    Where that is not possible, on another file system say, return its own.
+    """
+    name.unlink(missing_ok=True)
+    with suppress(OSError):  # another file system, or none that has links
+        name.hardlink_to(stored)
+        return name
+    return stored

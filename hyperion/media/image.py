@@ -47,8 +47,8 @@ def probe(path: Path, *, max_pixels: int) -> Probe:
 
     The pixel cap is checked from the header, before anything is decoded. Damage is looked for
     cheaply: of a JPEG the first 256 KiB of pixels are decoded, at an eighth of their size, a PNG's
-    checksums are compared, other kinds are decoded up to 16 megapixels (a WebP takes 15 bytes a
-    pixel). A JPEG whose headers are whole may lack the end of its pixels: viewers show the rest
+    checksums are compared, other kinds, and progressive JPEGs, are decoded up to 16 megapixels (a
+    WebP takes 15 bytes a pixel). A JPEG whose headers are whole may lack the end of its pixels: viewers show the rest
     grey, and position and time are there. So nothing is missed by not decoding its end.
 
     Raises PhotoUnusable with the code `empty`, `unsupported_type`, `too_many_pixels` or `damaged`,
@@ -106,7 +106,10 @@ def _check_pixels(image: ImageFile) -> None:
         image.verify()
     elif isinstance(image, Jpeg):
         _check_scans(image)
-        image.pixel_bytes_left = _JPEG_CHECKED_BYTES
+        if "progressive" in image.info and image.width * image.height > _DECODED_WHOLE_MAX_PIXELS:
+            return  # it would be kept whole in memory until its last scan
+        assert image.fp is not None
+        image.pixel_bytes_left = image.fp.tell() + _JPEG_CHECKED_BYTES  # the decoder begins at the header
         image.draft(None, (max(1, image.width // 8), max(1, image.height // 8)))
         image.load()
     elif image.width * image.height <= _DECODED_WHOLE_MAX_PIXELS:

@@ -47,6 +47,7 @@ class Photo:
     filename: str
     content_type: str
     size_bytes: int
+    pixels: int
     status: Status
     store_path: str
     is_stored: bool
@@ -112,6 +113,7 @@ async def find(tx: PhotoTransaction, media_id: UUID) -> Photo:
         filename=row["filename"],
         content_type=row["content_type"],
         size_bytes=row["size_bytes"],
+        pixels=row["width"] * row["height"],
         status=Status(row["status"]),
         store_path=row["store_path"],
         is_stored=row["stored_at"] is not None,

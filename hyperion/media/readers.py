@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from pi_heif import HeifImageFile, register_heif_opener  # type: ignore[import-untyped]
 from PIL import Image, features
@@ -22,6 +22,33 @@ from hyperion.errors import PhotoUnusable
 
 _HEAD_BYTES = 32
 _JPEG_END = b"\xff\xd9"
+_MOST_READS_OF_A_HEADER, _MOST_READS = 50_000, 1_000_000
+
+
+class _Patient:
+    """A file whose reader may not ask for it in too many pieces.
+
+    Readers of headers are written in Python. Made of millions of empty segments, or of padding that is read byte
+    by byte, 25 MB took them twenty seconds. A JPEG of 25 MB of full segments has four hundred.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._reads_left = _MOST_READS_OF_A_HEADER
+
+    def header_is_read(self) -> None:
+        """Allow for pixels, which come in strips, tiles and chunks."""
+        self._reads_left = _MOST_READS
+
+    def read(self, size: int = -1) -> bytes:
+        """Read as a file does. Raises PhotoUnusable when it was asked too often."""
+        self._reads_left -= 1
+        if self._reads_left < 0:
+            raise PhotoUnusable("damaged", "The photo is damaged or made to take long.")
+        return self._file.read(size)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
 
 class Jpeg(JpegImageFile):
@@ -83,7 +110,9 @@ def opened(content: BinaryIO | Path) -> Iterator[ImageFile]:
         with content.open("rb") as file, opened(file) as image:
             yield image
         return
-    with _pillow_quiet(), _faults_translated(), _read_header(content) as image:
+    file = _Patient(content)
+    with _pillow_quiet(), _faults_translated(), _read_header(file) as image:
+        file.header_is_read()
         yield image
 
 
@@ -127,7 +156,7 @@ def _pillow_quiet() -> Iterator[None]:
                 _quiet_filters.__exit__(None, None, None)
 
 
-def _read_header(file: BinaryIO) -> ImageFile:
+def _read_header(file: Any) -> ImageFile:
     file.seek(0)
     head = file.read(_HEAD_BYTES)
     if not head:
@@ -141,7 +170,7 @@ def _read_header(file: BinaryIO) -> ImageFile:
     return _first_readable(file, kinds)
 
 
-def _first_readable(file: BinaryIO, kinds: Sequence[Kind]) -> ImageFile:
+def _first_readable(file: Any, kinds: Sequence[Kind]) -> ImageFile:
     for kind in kinds[:-1]:
         with suppress(SyntaxError):
             return kind.reader(file, "")

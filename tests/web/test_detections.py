@@ -196,7 +196,7 @@ async def test_a_worker_from_before_corrections_leaves_a_corrected_photo_alone(a
             await connection.execute("UPDATE media SET has_trash = false, confidence = NULL WHERE id = $1", media_id)
             await connection.execute("DELETE FROM detection WHERE media_id = $1", media_id)
             await connection.execute(
-                "INSERT INTO detection (media_id, label, confidence, x, y, w, h) VALUES ($1, 'bottle', 0.5, 0, 0, 1, 1)",
+                "INSERT INTO detection (media_id, label, confidence, x, y, w, h) SELECT $1, 'bottle', 0.5, 0, 0, 1, 1",
                 media_id,
             )
 
