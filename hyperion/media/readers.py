@@ -110,9 +110,9 @@ def opened(content: BinaryIO | Path) -> Iterator[ImageFile]:
         with content.open("rb") as file, opened(file) as image:
             yield image
         return
-    file = _Patient(content)
-    with _pillow_quiet(), _faults_translated(), _read_header(file) as image:
-        file.header_is_read()
+    patient = _Patient(content)
+    with _pillow_quiet(), _faults_translated(), _read_header(patient) as image:
+        patient.header_is_read()
         yield image
 
 

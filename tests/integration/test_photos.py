@@ -25,6 +25,7 @@ from hyperion.queue import Claimer, Lease, Wakeup
 from hyperion.settings import Settings, load
 from tests.photos import make_photo
 
+STORED_AT = "SELECT store_path FROM media WHERE id = $1"
 Act = Callable[[PhotoTransaction], Awaitable[object]]
 
 
@@ -197,6 +198,28 @@ async def test_the_archiver_puts_the_bytes_in_the_store_and_the_worker_finishes(
     assert await status_of(db, media_id) == "READY"
     assert await db.fetch_value("SELECT count(*) FROM media_blob") == 0
     assert await db.fetch_value("SELECT done FROM actor_day WHERE label = 'Worker'") == 1
+    for actor in (archiver, worker):
+        await actor.db.close()
+
+
+async def test_a_photo_that_is_stored_on_this_machine_is_read_there_and_never_written(
+    db: Database, wakeup: Wakeup, settings: Settings
+) -> None:
+    await add_user(db)
+    content = make_photo()
+    first, second = [await add_photo(db, wakeup, content=content) for _ in range(2)]
+    archiver, worker = Archiver(life("archiver"), settings), Worker(life("worker"), settings)
+    await archiver._handle(await archiver.next_leases(10))
+    await db.execute("UPDATE media_blob SET content = 'no photo' WHERE media_id = $1", first)
+    kept, lost = [settings.store_dir / await db.fetch_value(STORED_AT, media_id) for media_id in (first, second)]
+    worker._link.hardlink_to(kept)  # left behind by a life that was killed
+
+    lost.unlink()
+    for _ in range(2):
+        await worker._handle((await worker.next_leases(1))[0])
+
+    assert [await status_of(db, media_id) for media_id in (first, second)] == ["READY", "READY"]
+    assert (kept.read_bytes(), kept.stat().st_nlink) == (content, 1)
     for actor in (archiver, worker):
         await actor.db.close()
 
