@@ -4,9 +4,8 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -16,11 +15,11 @@ from PIL import Image
 from hyperion import logs, queue
 from hyperion.actors.claiming import FOR_EVER, ClaimingActor
 from hyperion.actors.memory import MemoryLimit, give_memory_back
+from hyperion.actors.photo_file import PhotoFile
 from hyperion.actors.specs import TITANS, Life
 from hyperion.errors import (
     LeaseLost,
     PhotoGone,
-    PhotoMissing,
     PhotoTooSlow,
     PhotoUnusable,
     StatusConflict,
@@ -43,6 +42,7 @@ log = logs.get_logger()
 T = TypeVar("T")
 
 EXIT_STUCK = 6
+EYES_NICE = 10  # of that thread alone: what is in a transaction lets others wait, and must not wait for decoders
 NO_MEMORY = "The photo takes more memory than there is for it."
 PREPARE_AFTER_S = 1.0
 PREPARE_APART_S = 0.2
@@ -72,16 +72,11 @@ class Worker(ClaimingActor):
         self.pollers = settings.workers
         self.place = TITANS.index(life.spec.name) if life.spec.name in TITANS else 0
         self._store = make_store(settings)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="eyes")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="eyes", initializer=os.nice, initargs=(EYES_NICE,))
         self._detector = make_detector(settings, self._thread)
         self._gazetteer = Gazetteer(settings.var_dir)
         self._memory = MemoryLimit()
-        spool = settings.var_dir / "spool"
-        spool.mkdir(parents=True, exist_ok=True)
-        # One file for all lives of this worker: whoever is killed leaves nothing that piles up.
-        self._spool_file = spool / f"{life.label}.photo"
-        # A name of its own: what is written into the other one must never be what is stored.
-        self._link = spool / f"{life.label}.stored"
+        self._photo_file = PhotoFile(settings.var_dir / "spool", life.label, self._store)
 
     async def work(self) -> None:
         """Claim and handle tasks until drained or cancelled."""
@@ -150,7 +145,7 @@ class Worker(ClaimingActor):
 
     async def _analyse(self, lease: Lease) -> None:
         photo = await self._begin(lease)
-        async with self._file_of(photo) as path:
+        async with self._photo_file.of(photo, self._copy_blob) as path:
             extract = await self._extract(path, photo)
             await self._keep_facts(lease, photo, extract)
             self.show_task(lease.task_id, Status.PROCESSING, 0.0)
@@ -211,6 +206,9 @@ class Worker(ClaimingActor):
         sys.stdout.flush()
         os._exit(EXIT_STUCK)
 
+    async def _copy_blob(self, photo: Photo, target: Path) -> bool:
+        return await self.patiently(lambda: photos.copy_blob(self.db, photo.id, target))
+
     async def _keep_facts(self, lease: Lease, photo: Photo, extract: Extract) -> None:
         async def write(tx: PhotoTransaction) -> None:
             await queue.hold(tx.connection, lease)
@@ -224,10 +222,12 @@ class Worker(ClaimingActor):
     async def _keep_finding(self, lease: Lease, photo: Photo, finding: Finding) -> None:
         async def write(tx: PhotoTransaction) -> None:
             await queue.finish(tx.connection, [lease])
-            await photos.advance(tx, photo.id, Status.READY, worker=self.life.label)
-            await findings.write_finding(tx, photo.id, finding)
+            await photos.lock(tx, photo.id)
             await photos.drop_blob(tx, photo.id)
             await self.count(tx, done=1)
+            # From here on the user's other photos wait for the commit.
+            await photos.advance(tx, photo.id, Status.READY, worker=self.life.label)
+            await findings.write_finding(tx, photo.id, finding)
 
         await self.write(write)
 
@@ -265,32 +265,3 @@ class Worker(ClaimingActor):
 
         await self.write(write)
         log.warning("photo.refused", reason=reason)
-
-    @asynccontextmanager
-    async def _file_of(self, photo: Photo) -> AsyncIterator[Path]:
-        """Give a file with the photo's bytes: stored on this machine, else from the database, else fetched."""
-        async with AsyncExitStack() as stack:
-            for name in (self._spool_file, self._link):
-                stack.callback(name.unlink, missing_ok=True)
-            yield await self._locate(photo, stack)
-
-    async def _locate(self, photo: Photo, stack: AsyncExitStack) -> Path:
-        if self._store.is_near:
-            with suppress(PhotoMissing, StoreUnavailable):
-                stored = await stack.enter_async_context(self._store.local_copy(photo.store_path))
-                return _linked(stored, self._link)
-        if await self.patiently(lambda: photos.copy_blob(self.db, photo.id, self._spool_file)):
-            return self._spool_file
-        return await stack.enter_async_context(self._store.local_copy(photo.store_path))
-
-
-def _linked(stored: Path, name: Path) -> Path:
-    """Give a stored photo a second name, since it may be deleted while it is looked at; return that name.
-
-    Where that is not possible, on another file system say, return its own.
-    """
-    name.unlink(missing_ok=True)
-    with suppress(OSError):  # another file system, or none that has links
-        name.hardlink_to(stored)
-        return name
-    return stored

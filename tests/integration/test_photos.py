@@ -212,7 +212,7 @@ async def test_a_photo_that_is_stored_on_this_machine_is_read_there_and_never_wr
     await archiver._handle(await archiver.next_leases(10))
     await db.execute("UPDATE media_blob SET content = 'no photo' WHERE media_id = $1", first)
     kept, lost = [settings.store_dir / await db.fetch_value(STORED_AT, media_id) for media_id in (first, second)]
-    worker._link.hardlink_to(kept)  # left behind by a life that was killed
+    worker._photo_file.link.hardlink_to(kept)  # left behind by a life that was killed
 
     lost.unlink()
     for _ in range(2):
