@@ -224,6 +224,22 @@ async def test_a_photo_that_is_stored_on_this_machine_is_read_there_and_never_wr
         await actor.db.close()
 
 
+@pytest.mark.parametrize("verb", ["resume", "drain"])
+async def test_a_worker_that_waits_obeys_at_once(db: Database, wakeup: Wakeup, settings: Settings, verb: str) -> None:
+    await add_user(db)
+    await store(db, wakeup, await add_photo(db, wakeup))
+    worker = Worker(life("worker"), replace(settings, poll_s=60))
+    worker.is_paused = True
+    claiming = asyncio.create_task(worker.next_leases(1))
+    await asyncio.sleep(0)  # it waits
+
+    await worker._obey(verb, None)
+
+    async with asyncio.timeout(5):
+        assert len(await claiming) == (1 if verb == "resume" else 0)
+    await worker.db.close()
+
+
 async def test_the_net_that_ships_looks_at_a_photo(db: Database, wakeup: Wakeup, settings: Settings) -> None:
     await add_user(db)
     media_id = await add_photo(db, wakeup)

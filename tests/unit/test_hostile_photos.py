@@ -206,3 +206,18 @@ def test_a_small_file_costs_the_check_of_an_upload_little_memory(tmp_path: Path,
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
 
     assert int(done.stdout) < 50_000
+
+
+def test_that_there_is_no_memory_is_not_the_photos_fault(tmp_path: Path) -> None:
+    path = tmp_path / "photo"
+    path.write_bytes(saved(Image.new("RGB", (3900, 3900)), "TIFF", compression="tiff_adobe_deflate"))
+    code = (
+        "import sys, pathlib, resource, psutil; from hyperion.media import image;"
+        "now = psutil.Process().memory_info().data;"
+        "resource.setrlimit(resource.RLIMIT_DATA, (now + (30 << 20), resource.RLIM_INFINITY));"
+        "image.probe(pathlib.Path(sys.argv[1]), max_pixels=120_000_000)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
+
+    assert done.stderr.splitlines()[-1] == "MemoryError"
