@@ -37,6 +37,8 @@ async def write_finding(tx: PhotoTransaction, media_id: UUID, finding: Finding) 
         return
     await tx.connection.execute(SQL.forget_detections, media_id)
     found = finding.detections
+    if not found:
+        return
     await tx.connection.execute(
         SQL.insert_detections,
         media_id,
