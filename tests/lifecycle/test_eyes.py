@@ -96,6 +96,15 @@ async def test_a_model_that_cannot_be_used_is_said_at_the_start(make_tree: MakeT
     assert "HYPERION_MODEL_CLASSES" in str(tree.events("configuration.refused"))
 
 
+async def test_the_model_that_ships_is_checked_as_well_where_it_is_told_what_it_is(make_tree: MakeTree) -> None:
+    tree = make_tree(HYPERION_THRESHOLDS="dog=0.5", **ONNX)
+
+    tree.launch()
+
+    assert await tree.exit_code(within_s=30) == 78
+    assert "HYPERION_THRESHOLDS names 'dog'" in str(tree.events("configuration.refused"))
+
+
 async def test_photos_that_hang_a_decoder_or_eat_memory_fail_after_their_attempts_and_the_fleet_goes_on(
     make_tree: MakeTree, sign_in: SignIn, db: Database, wakeup: Wakeup, tmp_path: Path
 ) -> None:

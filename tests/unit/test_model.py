@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -122,6 +123,26 @@ async def test_a_model_that_the_hub_does_not_have_is_said(hub: BaseTestServer, t
 def test_a_reference_that_names_no_file_on_the_hub_is_refused(reference: str) -> None:
     with pytest.raises(BadConfiguration, match="must read hf://"):
         source.locate(Settings(model=reference))
+
+
+def test_another_sum_than_that_of_the_model_that_ships_is_refused() -> None:
+    with pytest.raises(BadConfiguration, match="has the SHA-256"):
+        source.locate(Settings(model_sha256="0" * 64))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"model_head": "ssd"},
+        {"model_classes": (("garbage", "garbage"),)},
+        {"thresholds": (("garbage", 0.4),)},
+        {"model_labels": Path("names.txt")},
+        {"model": "/other.onnx"},
+    ],
+)
+def test_a_model_that_is_told_what_it_is_has_to_be_checked_at_the_start(told: dict[str, Any]) -> None:
+    assert source.is_as_shipped(Settings())
+    assert not source.is_as_shipped(Settings(**told))
 
 
 def test_an_operator_sees_how_the_model_is_understood(tmp_path: Path) -> None:
