@@ -36,7 +36,16 @@ from tests.lifecycle.tree import User
 from tests.until import until
 
 RESULTS = Path(__file__).parent / "results" / "eyes.json"
-UNITS = {"bare_photos_per_s": "1/s", "tree_photos_per_s": "1/s", "efficiency": "", "pss_mb": "MB"}
+UNITS = {
+    "bare_photos_per_s": "1/s",
+    "tree_photos_per_s": "1/s",
+    "efficiency": "",
+    "bare_cpu_ms": "ms a photo",
+    "workers_cpu_ms": "ms a photo",
+    "postgres_cpu_ms": "ms a photo",
+    "others_cpu_ms": "ms a photo",
+    "pss_mb": "MB",
+}
 GOALS = {"efficiency": "at least 0.75", "pss_mb": "at most 700"}
 SIZE = (4000, 3000)
 CORES = 2
@@ -66,43 +75,59 @@ def _noise(chance: np.random.Generator, across: int) -> Image.Image:
     return Image.fromarray(chance.normal(128, 55, (across * 3 // 4, across, 3)).clip(0, 255).astype(np.uint8))
 
 
-def work_bare(photos: Sequence[Path]) -> float:
-    """Decode at scale, make the thumbnail, look; nothing else. Return the seconds that it took."""
+def work_bare(photos: Sequence[Path]) -> tuple[float, float]:
+    """Decode at scale, make the thumbnail, look; nothing else. Return the seconds that it took, and of CPU."""
     detector = OnnxDetector(SHIPPED, Settings(), ThreadPoolExecutor(1), is_shipped=True)
     detector.look(photos[0])
-    began_s = time.monotonic()
+    began_s, began_cpu_s = time.monotonic(), time.process_time()
     for photo in photos:
         picture = image.picture(photo)
         image.thumbnail(picture)
         detector.look(photo, picture)
-    return time.monotonic() - began_s
+    return time.monotonic() - began_s, time.process_time() - began_cpu_s
 
 
-def bare_rate(folder: Path, count: int) -> float:
-    """Return how many photos a second the bare parts do, in one process a core that shares nothing."""
+def bare_rate(folder: Path, count: int) -> tuple[float, float]:
+    """Return how many photos a second the bare parts do, in one process a core that shares nothing.
+
+    And the milliseconds of CPU that a photo takes.
+    """
     command = [sys.executable, "-m", "benchmarks.eyes", "--bare", str(folder), "--photos", str(count // CORES)]
     workers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(CORES)]
-    took_s = [float(worker.communicate()[0]) for worker in workers]
-    return sum(count // CORES / seconds for seconds in took_s)
+    took = [json.loads(worker.communicate()[0]) for worker in workers]
+    rate = sum(count // CORES / took_s for took_s, _ in took)
+    return rate, statistics.mean(cpu_s for _, cpu_s in took) / (count // CORES) * 1000
 
 
-async def measure_tree(folder: Path, url: str, photos: Sequence[Path], rounds: int) -> dict[str, list[float]]:
+async def measure_tree(
+    folder: Path, server: EmbeddedPostgres, photos: Sequence[Path], rounds: int
+) -> dict[str, list[float]]:
     """Run a tree with ten workers, send photos through it; count its memory when all have been at work.
 
-    The bare work is done in between, while the tree is idle, so that a machine that is now faster, now
-    slower treats both alike.
+    The bare work is done before and after each time, while the tree is idle, so that a machine that is
+    now faster, now slower treats both alike. CPU time says where the rest went, whatever else ran.
     """
-    found: dict[str, list[float]] = {"bare_photos_per_s": [], "tree_photos_per_s": [], "efficiency": [], "pss_mb": []}
+    found: dict[str, list[float]] = {name: [] for name in UNITS}
+    url = server.ensure_database("bench")
     with running_tree(folder, url, HYPERION_DETECTOR="onnx") as tree:
         await start_s(tree)
         async with Database(url, name="bench", max_connections=2) as db, User(tree.base) as user:
-            await _drain(db, user, photos[: 2 * len(TITANS)])  # everybody loads the model, one makes the gazetteer
+            warmers = photos[: 2 * len(TITANS)]  # everybody loads the model, one makes the gazetteer
+            await _line_up(db, user, warmers)
+            await _let_go(db, len(warmers))
+            bare = [await asyncio.to_thread(bare_rate, photos[0].parent, len(photos))]
             for _ in range(rounds):
-                bare = await asyncio.to_thread(bare_rate, photos[0].parent, len(photos))
-                tree_rate = len(photos) / await _drain(db, user, photos)
-                found["bare_photos_per_s"].append(bare)
+                await _line_up(db, user, photos)
+                clock = CpuClock(tree.pid, server.pid)
+                tree_rate = len(photos) / await _let_go(db, len(photos))
+                for name, cpu_s in clock.read().items():
+                    found[f"{name}_cpu_ms"].append(cpu_s / len(photos) * 1000)
+                bare.append(await asyncio.to_thread(bare_rate, photos[0].parent, len(photos)))
+                bare_before_and_after = statistics.mean(rate for rate, _ in bare[-2:])
+                found["bare_photos_per_s"].append(bare_before_and_after)
+                found["bare_cpu_ms"].append(bare[-1][1])
                 found["tree_photos_per_s"].append(tree_rate)
-                found["efficiency"].append(tree_rate / bare)
+                found["efficiency"].append(tree_rate / bare_before_and_after)
         await asyncio.sleep(2 * TIDY_AFTER_S)
         everybody = [psutil.Process(tree.pid), *psutil.Process(tree.pid).children(recursive=True)]
         found["pss_mb"].append(sum(process.memory_full_info().pss for process in everybody) / (1 << 20))
@@ -110,8 +135,31 @@ async def measure_tree(folder: Path, url: str, photos: Sequence[Path], rounds: i
     return found
 
 
-async def _drain(db: Database, user: User, photos: Sequence[Path]) -> float:
-    """Upload with the workers paused, let them go; return the seconds from then to the last READY."""
+class CpuClock:
+    """Seconds of CPU that workers, Postgres and everybody else in a tree take from now on."""
+
+    def __init__(self, tree_pid: int, server_pid: int | None) -> None:
+        self._roots = {"tree": psutil.Process(tree_pid), "postgres": psutil.Process(server_pid)}
+        self._began = self._spent()
+
+    def read(self) -> dict[str, float]:
+        """Return what was spent since, by processes that are still there."""
+        return {name: spent - self._began[name] for name, spent in self._spent().items()}
+
+    def _spent(self) -> dict[str, float]:
+        spent = {"workers": 0.0, "postgres": 0.0, "others": 0.0}
+        for kind, root in self._roots.items():
+            for process in [root, *root.children(recursive=True)]:
+                times = process.cpu_times()
+                is_worker = " ".join(process.cmdline()).startswith("hyperion: worker")
+                name = "postgres" if kind == "postgres" else "workers" if is_worker else "others"
+                spent[name] += times.user + times.system
+        return spent
+
+
+async def _line_up(db: Database, user: User, photos: Sequence[Path]) -> None:
+    """Upload with the workers paused, until all photos wait for them; the user's earlier ones go."""
+    await user.call("DELETE", "/api/vault/all")
     await _tell(db, "pause")
     for at in range(0, len(photos), A_REQUEST):
         form = aiohttp.FormData()
@@ -119,12 +167,14 @@ async def _drain(db: Database, user: User, photos: Sequence[Path]) -> float:
             form.add_field("files", photo.read_bytes(), filename=photo.name, content_type="image/jpeg")
         await user.call("POST", "/api/upload/files", data=form)
     await until(lambda: _is_all(db, "UPLOADED", len(photos)), within_s=120, every_s=0.1)
+
+
+async def _let_go(db: Database, count: int) -> float:
+    """Let the workers go; return the seconds from then to the last READY."""
     began_s = time.monotonic()
     await _tell(db, "resume")
-    await until(lambda: _is_all(db, "READY", len(photos)), within_s=300, every_s=0.05)
-    took_s = time.monotonic() - began_s
-    await user.call("DELETE", "/api/vault/all")
-    return took_s
+    await until(lambda: _is_all(db, "READY", count), within_s=300, every_s=0.05)
+    return time.monotonic() - began_s
 
 
 async def _tell(db: Database, verb: str) -> None:
@@ -151,7 +201,7 @@ async def measure(count: int, rounds: int) -> dict[str, float]:
         server = EmbeddedPostgres(folder)
         server.start()
         try:
-            found = await measure_tree(folder, server.ensure_database("bench"), photos, rounds)
+            found = await measure_tree(folder, server, photos, rounds)
         finally:
             server.stop()
     return {name: statistics.median(values) for name, values in found.items()}
@@ -165,7 +215,7 @@ def main() -> None:
     parser.add_argument("--bare", type=Path, help=argparse.SUPPRESS)  # what one core of the bare parts runs
     options = parser.parse_args()
     if options.bare:
-        print(work_bare(sorted(options.bare.glob("*.jpg"))[: options.photos]))
+        print(json.dumps(work_bare(sorted(options.bare.glob("*.jpg"))[: options.photos])))
         return
     logs.configure("warning")
     medians = asyncio.run(measure(options.photos, options.rounds))

@@ -45,7 +45,7 @@ def make_model_commands(settings_of: Callable[[bool], Settings]) -> click.Group:
         from hyperion.media.detector import trial  # noqa: PLC0415
 
         settings = settings_of(context.find_root().obj)
-        target = out or photo.with_name(f"{photo.name}.boxes.jpg")
+        target = out or photo.with_name(photo.name + trial.DRAWN_SUFFIX)
         click.echo(_or_exit(lambda: trial.try_photo(settings, photo, target)))
         click.echo(f"drawn in {target}")
 
@@ -62,7 +62,7 @@ def make_model_commands(settings_of: Callable[[bool], Settings]) -> click.Group:
         from hyperion.media.detector import trial  # noqa: PLC0415
 
         settings = settings_of(context.find_root().obj)
-        target = sheet or folder / "contact-sheet.jpg"
+        target = sheet or folder / trial.SHEET_NAME
         click.echo(_or_exit(lambda: trial.evaluate_folder(settings, folder, target)))
         click.echo(f"drawn in {target}")
 
@@ -78,3 +78,5 @@ def _or_exit(act: Callable[[], T]) -> T:
         sys.exit(EXIT_BAD_CONFIGURATION)
     except PhotoUnusable as error:
         raise click.ClickException(error.detail) from error
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from error

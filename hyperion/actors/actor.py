@@ -65,6 +65,9 @@ class Actor:
     async def renew(self) -> None:
         """Renew what the actor holds; called three times within the term of a lease."""
 
+    def obeyed(self) -> None:
+        """Look up: a pause began or is over, or there is to be no more work."""
+
     def open_sockets(self) -> int:
         """Return how many sockets of clients are open."""
         return 0
@@ -245,7 +248,9 @@ class Actor:
         if verb in ("pause", "resume"):
             self.is_paused = verb == "pause"
             await self.db.execute(SQL.set_paused, self.life.node, self.life.spec.name, self.is_paused)
+            self.obeyed()
         elif verb == "drain":
             self.draining.set()
+            self.obeyed()
         elif verb == "log_level" and argument in ("debug", "info", "warning", "error"):
             logs.set_level(argument)

@@ -61,7 +61,7 @@ def with_checked_model(settings: Settings) -> Settings:
     """
     if settings.detector != "onnx" or "worker" not in settings.actors:
         return settings
-    if source.is_shipped(settings):
+    if source.is_as_shipped(settings):
         return replace(settings, model=str(source.locate(settings)))
     command = [sys.executable, "-m", "hyperion.cli", *(["--dev"] if settings.dev else []), "model", "check", "--path"]
     environ = os.environ | {"SECRET_KEY": settings.secret_key}

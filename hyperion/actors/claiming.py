@@ -42,6 +42,10 @@ class ClaimingActor(Actor):
         """Renew the leases in hand."""
         await self._claimer.renew()
 
+    def obeyed(self) -> None:
+        """Stop waiting for work; see Actor."""
+        self._idler.interrupt()
+
     async def next_leases(self, limit: int) -> list[Lease]:
         """Wait for work and lease up to `limit` of it; an empty list when draining."""
         while not self.draining.is_set():

@@ -1,23 +1,21 @@
 """The worker: claims one photo at a time, reads it, has it looked at, writes down what was found."""
 
 import asyncio
-import ctypes
 import os
-import resource
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-import psutil
 import structlog
 from PIL import Image
 
 from hyperion import logs, queue
 from hyperion.actors.claiming import FOR_EVER, ClaimingActor
+from hyperion.actors.memory import MemoryLimit, give_memory_back
+from hyperion.actors.photo_file import PhotoFile
 from hyperion.actors.specs import TITANS, Life
 from hyperion.errors import (
     LeaseLost,
@@ -27,7 +25,7 @@ from hyperion.errors import (
     StatusConflict,
     StoreUnavailable,
 )
-from hyperion.media import exif, image, photos
+from hyperion.media import exif, findings, image, photos
 from hyperion.media.address import Gazetteer
 from hyperion.media.detector import Finding
 from hyperion.media.detector.choice import make_detector
@@ -44,11 +42,11 @@ log = logs.get_logger()
 T = TypeVar("T")
 
 EXIT_STUCK = 6
+EYES_NICE = 10  # of that thread alone: what is in a transaction lets others wait, and must not wait for decoders
 NO_MEMORY = "The photo takes more memory than there is for it."
 PREPARE_AFTER_S = 1.0
 PREPARE_APART_S = 0.2
 TIDY_AFTER_S = 2.0
-_libc = ctypes.CDLL(None)
 
 
 class Extract(NamedTuple):
@@ -74,18 +72,16 @@ class Worker(ClaimingActor):
         self.pollers = settings.workers
         self.place = TITANS.index(life.spec.name) if life.spec.name in TITANS else 0
         self._store = make_store(settings)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="eyes")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="eyes", initializer=os.nice, initargs=(EYES_NICE,))
         self._detector = make_detector(settings, self._thread)
         self._gazetteer = Gazetteer(settings.var_dir)
-        spool = settings.var_dir / "spool"
-        spool.mkdir(parents=True, exist_ok=True)
-        # One file for all lives of this worker: whoever is killed leaves nothing that piles up.
-        self._spool_file = spool / f"{life.label}.photo"
+        self._memory = MemoryLimit()
+        self._photo_file = PhotoFile(settings.var_dir / "spool", life.label, self._store)
 
     async def work(self) -> None:
         """Claim and handle tasks until drained or cancelled."""
         self.mark_ready()
-        self._limit_memory()
+        self._memory.set(beyond_rest_bytes=self.settings.decode_memory_bytes)
         # Ten models at once would keep the rest of the tree from starting.
         asyncio.get_running_loop().call_later(PREPARE_AFTER_S + self.place * PREPARE_APART_S, self._detector.prepare)
         while leases := await self._next_lease():
@@ -94,7 +90,7 @@ class Worker(ClaimingActor):
 
     async def _next_lease(self) -> list[Lease]:
         """Wait for a task; when none comes for a while give memory back."""
-        tidying = asyncio.get_running_loop().call_later(TIDY_AFTER_S, _give_memory_back)
+        tidying = asyncio.get_running_loop().call_later(TIDY_AFTER_S, give_memory_back)
         try:
             return await self.next_leases(1)
         finally:
@@ -149,8 +145,8 @@ class Worker(ClaimingActor):
 
     async def _analyse(self, lease: Lease) -> None:
         photo = await self._begin(lease)
-        async with self._file_of(photo) as path:
-            extract = await self._extract(path)
+        async with self._photo_file.of(photo, self._copy_blob) as path:
+            extract = await self._extract(path, photo)
             await self._keep_facts(lease, photo, extract)
             self.show_task(lease.task_id, Status.PROCESSING, 0.0)
             finding = await self._in_time(
@@ -176,12 +172,17 @@ class Worker(ClaimingActor):
         self.show_task(lease.task_id, Status.EXTRACTING)
         return found[0]
 
-    async def _extract(self, path: Path) -> Extract:
+    async def _extract(self, path: Path, photo: Photo) -> Extract:
         """Read what the file says of itself, and decode it once for all that look at it."""
 
         def extract() -> Extract:
             facts = exif.read(path)
-            picture = image.picture(path)
+            try:
+                picture = image.picture(path)
+            except PhotoUnusable as fault:
+                if not self._memory.has_room_for(photo.pixels):  # most decoders call that damage
+                    raise MemoryError from fault
+                raise
             return Extract(facts, self._gazetteer.address(facts.lat, facts.lng), picture, image.thumbnail(picture))
 
         working = asyncio.get_running_loop().run_in_executor(self._thread, extract)
@@ -199,34 +200,34 @@ class Worker(ClaimingActor):
                 raise PhotoTooSlow(self.settings.decode_timeout_s) from None
             raise
 
-    def _limit_memory(self) -> None:
-        """Let a photo take so much more memory than the worker has, and an allocation beyond it fail."""
-        at_rest_bytes = psutil.Process().memory_info().data
-        _, most = resource.getrlimit(resource.RLIMIT_DATA)
-        limit_bytes = at_rest_bytes + self.settings.decode_memory_bytes
-        resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, most))
-
     def _end_stuck(self) -> None:
         """End this process although one of its threads never will. Its task is settled."""
         log.error("decoder.stuck", limit_s=self.settings.decode_timeout_s)
         sys.stdout.flush()
         os._exit(EXIT_STUCK)
 
+    async def _copy_blob(self, photo: Photo, target: Path) -> bool:
+        return await self.patiently(lambda: photos.copy_blob(self.db, photo.id, target))
+
     async def _keep_facts(self, lease: Lease, photo: Photo, extract: Extract) -> None:
         async def write(tx: PhotoTransaction) -> None:
             await queue.hold(tx.connection, lease)
             await photos.advance(tx, photo.id, Status.PROCESSING, worker=self.life.label)
-            await photos.write_facts(tx, photo.id, extract.facts, address=extract.address, thumbnail=extract.thumbnail)
+            await findings.write_facts(
+                tx, photo.id, extract.facts, address=extract.address, thumbnail=extract.thumbnail
+            )
 
         await self.write(write)
 
     async def _keep_finding(self, lease: Lease, photo: Photo, finding: Finding) -> None:
         async def write(tx: PhotoTransaction) -> None:
             await queue.finish(tx.connection, [lease])
-            await photos.advance(tx, photo.id, Status.READY, worker=self.life.label)
-            await photos.write_finding(tx, photo.id, finding)
+            await photos.lock(tx, photo.id)
             await photos.drop_blob(tx, photo.id)
             await self.count(tx, done=1)
+            # From here on the user's other photos wait for the commit.
+            await photos.advance(tx, photo.id, Status.READY, worker=self.life.label)
+            await findings.write_finding(tx, photo.id, finding)
 
         await self.write(write)
 
@@ -264,21 +265,3 @@ class Worker(ClaimingActor):
 
         await self.write(write)
         log.warning("photo.refused", reason=reason)
-
-    @asynccontextmanager
-    async def _file_of(self, photo: Photo) -> AsyncIterator[Path]:
-        """Give a file with the photo's bytes: from the database while they are there, else stored."""
-        try:
-            if await self.patiently(lambda: photos.copy_blob(self.db, photo.id, self._spool_file)):
-                yield self._spool_file
-            else:
-                async with self._store.local_copy(photo.store_path) as path:
-                    yield path
-        finally:
-            self._spool_file.unlink(missing_ok=True)
-
-
-def _give_memory_back() -> None:
-    """Return what photos have left free in the heap; ten workers would keep 80 MB of it."""
-    if hasattr(_libc, "malloc_trim"):  # glibc has it, musl has not
-        _libc.malloc_trim(0)

@@ -50,11 +50,12 @@ WHERE media_id = $1
 RETURNING id
 
 -- name: sum_up
--- $1 media id, $2 the labels that count as litter. The photo is as clean as its detections say.
+-- $1 media id, $2 the labels that count as litter. The photo is as clean as its detections say. By a new
+-- corrected_at the database knows a correction from an analysis, so it never says the same twice.
 UPDATE media AS m
 SET has_trash = d.most IS NOT NULL,
     confidence = round((d.most * 100)::numeric, 2)::float8,
-    corrected_at = now(),
+    corrected_at = clock_timestamp(),
     updated_at = now()
 FROM (SELECT max(confidence) AS most FROM detection WHERE media_id = $1 AND label = ANY ($2::text[])) AS d
 WHERE m.id = $1

@@ -14,7 +14,7 @@ from PIL import Image
 from PIL.ExifTags import GPS, IFD, Base
 
 from hyperion.errors import PhotoUnusable
-from hyperion.media import image
+from hyperion.media.readers import opened
 
 # The deepest trench, and the edge of space: nobody takes photos of litter outside.
 ALTITUDE_MIN_M, ALTITUDE_MAX_M = -11_000.0, 100_000.0
@@ -69,7 +69,7 @@ def read(content: Path | BinaryIO) -> Facts:
     """
     notes: list[str] = []
     try:
-        with image.opened(content) as photo:
+        with opened(content) as photo:
             exif = photo.getexif()
             tags = dict(exif)
             camera_tags = _nested(exif, IFD.Exif, notes)

@@ -1,82 +1,27 @@
 """What a file is, by its content and never by its name, and its thumbnail."""
 
 import io
-import re
-import threading
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
-from pi_heif import HeifImageFile, register_heif_opener  # type: ignore[import-untyped]
-from PIL import Image, features
-from PIL.AvifImagePlugin import AvifImageFile
-from PIL.BmpImagePlugin import BmpImageFile
+from PIL import Image
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
-from PIL.WebPImagePlugin import WebPImageFile
 
 from hyperion.errors import PhotoUnusable
+from hyperion.media.readers import KINDS, Jpeg, opened
 
-_HEAD_BYTES = 32
 _ORIENTATION = 274
 _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 _DECODED_WHOLE_MAX_PIXELS = 16_000_000
-_JPEG_END = b"\xff\xd9"
 _JPEG_SCAN = b"\xff\xda"
 _MOST_SCANS = 200
 _BLOCK_BYTES = 256 << 10
 _JPEG_CHECKED_BYTES = 256 << 10
-
-
-class _Jpeg(JpegImageFile):
-    """A JPEG whose pixels may end early, of themselves or after `pixel_bytes_left`.
-
-    The decoder fills up with grey at an end marker, where at the end of the file it would give up.
-    """
-
-    pixel_bytes_left: int | None = None
-
-    def load_read(self, read_bytes: int) -> bytes:
-        """Return the next bytes for the decoder: at their end once an end marker, then nothing."""
-        assert self.fp is not None
-        if self.pixel_bytes_left is not None:
-            read_bytes = min(read_bytes, self.pixel_bytes_left)
-            self.pixel_bytes_left -= read_bytes
-        if part := self.fp.read(read_bytes):
-            return part
-        is_first, self._ended = not hasattr(self, "_ended"), True
-        return _JPEG_END if is_first else b""
-
-
-class _Kind(NamedTuple):
-    reader: type[ImageFile]
-    content_type: str
-    extension: str
-    magic: bytes
-
-    def begins(self, head: bytes) -> bool:
-        return re.match(self.magic, head, re.DOTALL) is not None
-
-
-# The readers are called themselves. Image.open would judge by Pillow's own pixel cap, which is global
-# and warns, and would read a phone's second picture as well, whose faults would spoil the first.
-# AVIF comes before HEIF: only its reader turns down what it cannot decode of the brands both share.
-_KINDS = {
-    "JPEG": _Kind(_Jpeg, "image/jpeg", ".jpg", rb"\xff\xd8\xff"),
-    "PNG": _Kind(PngImageFile, "image/png", ".png", rb"\x89PNG\r\n\x1a\n"),
-    "WEBP": _Kind(WebPImageFile, "image/webp", ".webp", rb"RIFF.{4}WEBP"),
-    "TIFF": _Kind(TiffImageFile, "image/tiff", ".tiff", rb"II[*+]\0|MM\0[*+]"),
-    "BMP": _Kind(BmpImageFile, "image/bmp", ".bmp", rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0{3}"),
-    "AVIF": _Kind(AvifImageFile, "image/avif", ".avif", rb".{4}ftyp(avif|avis|mif1|msf1)"),
-    "HEIF": _Kind(HeifImageFile, "image/heic", ".heic", rb".{4}ftyp(hei[cxms]|hev[cxms]|mif1|msf1)"),
-}
-if not features.check("avif"):
-    del _KINDS["AVIF"]
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -86,8 +31,6 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-register_heif_opener(decode_threads=1, thumbnails=False, depth_images=False, aux_images=False)
 
 
 @dataclass(frozen=True)
@@ -105,8 +48,8 @@ def probe(path: Path, *, max_pixels: int) -> Probe:
 
     The pixel cap is checked from the header, before anything is decoded. Damage is looked for
     cheaply: of a JPEG the first 256 KiB of pixels are decoded, at an eighth of their size, a PNG's
-    checksums are compared, other kinds are decoded up to 16 megapixels (a WebP takes 15 bytes a
-    pixel). A JPEG whose headers are whole may lack the end of its pixels: viewers show the rest
+    checksums are compared, other kinds, and progressive JPEGs, are decoded up to 16 megapixels (a
+    WebP takes 15 bytes a pixel). A JPEG whose headers are whole may lack the end of its pixels: viewers show the rest
     grey, and position and time are there. So nothing is missed by not decoding its end.
 
     Raises PhotoUnusable with the code `empty`, `unsupported_type`, `too_many_pixels` or `damaged`,
@@ -122,7 +65,7 @@ def probe(path: Path, *, max_pixels: int) -> Probe:
                 "too_many_pixels", f"The photo has {found:,.1f} megapixels; at most {most:g} are taken."
             )
         _check_pixels(image)
-        kind = _KINDS[image.format or ""]
+        kind = KINDS[image.format or ""]
         return Probe(kind.content_type, width, height, kind.extension)
 
 
@@ -152,83 +95,6 @@ def thumbnail(content: BinaryIO | Path | Image.Image, *, longest_side: int = 400
     return target.getvalue()
 
 
-@contextmanager
-def opened(content: BinaryIO | Path) -> Iterator[ImageFile]:
-    """Open a photo by its content; any failure of a decoder inside the block becomes PhotoUnusable.
-
-    Nothing is decoded when the block starts. Raises PhotoUnusable as `probe` does, OSError when a
-    path cannot be opened, and MemoryError when this process has not enough of it.
-    """
-    if isinstance(content, Path):
-        with content.open("rb") as file, opened(file) as image:
-            yield image
-        return
-    with _pillow_quiet(), _faults_translated(), _read_header(content) as image:
-        yield image
-
-
-@contextmanager
-def _faults_translated() -> Iterator[None]:
-    try:
-        yield
-    except (PhotoUnusable, MemoryError):  # that there is no memory says nothing of the photo
-        raise
-    except Image.DecompressionBombError as fault:
-        raise PhotoUnusable("too_many_pixels", "The photo has too many pixels.") from fault
-    except Exception as fault:  # Decoders of hostile bytes raise all there is: struct.error, KeyError …
-        raise PhotoUnusable("damaged", "The photo is damaged or incomplete.") from fault
-
-
-_quiet_lock = threading.Lock()
-_quiet_depth = 0
-_quiet_filters = warnings.catch_warnings()
-
-
-@contextmanager
-def _pillow_quiet() -> Iterator[None]:
-    """Ignore Pillow's warnings about odd metadata while any thread is inside.
-
-    The filters of `warnings` belong to the process: two threads that each saved and restored them
-    would leave one's filter behind, so the first one in sets it and the last one out takes it away.
-    """
-    global _quiet_depth, _quiet_filters  # noqa: PLW0603
-    with _quiet_lock:
-        if _quiet_depth == 0:
-            _quiet_filters = warnings.catch_warnings()
-            _quiet_filters.__enter__()
-            warnings.filterwarnings("ignore", module=r"(PIL|pi_heif)\b")
-        _quiet_depth += 1
-    try:
-        yield
-    finally:
-        with _quiet_lock:
-            _quiet_depth -= 1
-            if _quiet_depth == 0:
-                _quiet_filters.__exit__(None, None, None)
-
-
-def _read_header(file: BinaryIO) -> ImageFile:
-    file.seek(0)
-    head = file.read(_HEAD_BYTES)
-    if not head:
-        raise PhotoUnusable("empty", "The file is empty.")
-    kinds = [kind for kind in _KINDS.values() if kind.begins(head)]
-    if not kinds:
-        raise PhotoUnusable(
-            "unsupported_type", "The file is not a photo of a known type: JPEG, PNG, WebP, TIFF, BMP, HEIC or AVIF."
-        )
-    file.seek(0)
-    return _first_readable(file, kinds)
-
-
-def _first_readable(file: BinaryIO, kinds: Sequence[_Kind]) -> ImageFile:
-    for kind in kinds[:-1]:
-        with suppress(SyntaxError):
-            return kind.reader(file, "")
-        file.seek(0)
-    return kinds[-1].reader(file, "")
-
-
 def _stored_size(image: ImageFile) -> tuple[int, int]:
     if isinstance(image, TiffImageFile):
         # Pillow gives the size of a TIFF, of all kinds alone, as it is after turning.
@@ -239,9 +105,12 @@ def _stored_size(image: ImageFile) -> tuple[int, int]:
 def _check_pixels(image: ImageFile) -> None:
     if isinstance(image, PngImageFile):
         image.verify()
-    elif isinstance(image, _Jpeg):
+    elif isinstance(image, Jpeg):
         _check_scans(image)
-        image.pixel_bytes_left = _JPEG_CHECKED_BYTES
+        if "progressive" in image.info and image.width * image.height > _DECODED_WHOLE_MAX_PIXELS:
+            return  # it would be kept whole in memory until its last scan
+        assert image.fp is not None
+        image.pixel_bytes_left = image.fp.tell() + _JPEG_CHECKED_BYTES  # the decoder begins at the header
         image.draft(None, (max(1, image.width // 8), max(1, image.height // 8)))
         image.load()
     elif image.width * image.height <= _DECODED_WHOLE_MAX_PIXELS:

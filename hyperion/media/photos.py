@@ -9,10 +9,7 @@ missed nothing.
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 from uuid import UUID
-
-import msgspec
 
 from hyperion.db import Database, load_queries
 from hyperion.errors import PhotoGone, StatusConflict
@@ -21,10 +18,6 @@ from hyperion.media.quota import NO_LIMIT, Allowance
 from hyperion.media.status import REACHED_FROM, Status
 from hyperion.media.transaction import ANALYSE_LANE, ARCHIVE_LANE, PhotoTransaction
 from hyperion.queue import NewTask
-
-if TYPE_CHECKING:  # the supervisor frees photos and never opens one
-    from hyperion.media.detector import Finding
-    from hyperion.media.exif import Facts
 
 SQL = load_queries(__package__, "photos.sql")
 
@@ -54,6 +47,7 @@ class Photo:
     filename: str
     content_type: str
     size_bytes: int
+    pixels: int
     status: Status
     store_path: str
     is_stored: bool
@@ -120,6 +114,7 @@ async def find(tx: PhotoTransaction, media_id: UUID) -> Photo:
         filename=row["filename"],
         content_type=row["content_type"],
         size_bytes=row["size_bytes"],
+        pixels=row["width"] * row["height"],
         status=Status(row["status"]),
         store_path=row["store_path"],
         is_stored=row["stored_at"] is not None,
@@ -189,43 +184,6 @@ async def store_done(tx: PhotoTransaction, media_ids: Sequence[UUID]) -> set[UUI
     changed = await _change(tx, existing, Status.UPLOADED, {Status.PENDING})
     await tx.enqueue([analyse_task(media_id) for media_id in changed])
     return set(existing)
-
-
-async def write_facts(
-    tx: PhotoTransaction, media_id: UUID, facts: "Facts", *, address: str | None, thumbnail: bytes
-) -> None:
-    """Keep what the file says of itself, what its place is called, and the small picture."""
-    await tx.connection.execute(
-        SQL.write_facts, media_id, facts.lat, facts.lng, facts.altitude, _json(_technical(facts)), address
-    )
-    await tx.connection.execute(SQL.write_thumbnail, media_id, thumbnail)
-
-
-async def write_finding(tx: PhotoTransaction, media_id: UUID, finding: "Finding") -> None:
-    """Keep what the detector found, in place of what an earlier analysis did.
-
-    A photo that its owner has corrected stays as it is. The caller has changed its status before, and
-    so holds its row: no correction comes in between.
-    """
-    model = {"model": finding.model, "model_version": finding.version, "detection_ms": round(finding.took_ms, 1)}
-    written = await tx.connection.fetchval(
-        SQL.write_finding, media_id, finding.has_trash, finding.confidence, _json(model)
-    )
-    if written is None:
-        return
-    await tx.connection.execute(SQL.forget_detections, media_id)
-    found = finding.detections
-    await tx.connection.execute(
-        SQL.insert_detections,
-        media_id,
-        [d.label for d in found],
-        [d.confidence for d in found],
-        [d.box.x for d in found],
-        [d.box.y for d in found],
-        [d.box.w for d in found],
-        [d.box.h for d in found],
-        [d.area_sqm for d in found],
-    )
 
 
 async def drop_blob(tx: PhotoTransaction, media_id: UUID) -> None:
@@ -319,17 +277,3 @@ async def _change(
 async def _lock_all(tx: PhotoTransaction, media_ids: Sequence[UUID]) -> list[UUID]:
     """Lock photos in the one order that everybody keeps, so that two batches never deadlock."""
     return [row["id"] for row in await tx.connection.fetch(SQL.list_existing, media_ids)]
-
-
-def _technical(facts: "Facts") -> dict[str, Any]:
-    taken_at = facts.taken_at.isoformat() if facts.taken_at else None
-    return {
-        "taken_at": taken_at,
-        "camera": facts.camera,
-        "orientation": facts.orientation,
-        "notes": list(facts.notes),
-    }
-
-
-def _json(value: dict[str, Any]) -> str:
-    return msgspec.json.encode(value).decode()

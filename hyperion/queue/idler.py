@@ -6,6 +6,8 @@ from hyperion.errors import DatabaseUnavailable
 from hyperion.queue.tasks import SQL, Claimer, Lease
 from hyperion.queue.wakeup import Wakeup, claimer_channel
 
+_INTERRUPTED = "interrupted"
+
 
 class Idler:
     """Claims through `claimer`, and waits for a wake-up when there is nothing to claim.
@@ -41,9 +43,13 @@ class Idler:
 
     async def wait(self, timeout_s: float) -> None:
         """Wait for a wake-up, or until the time is over."""
-        if await self._bell.wait(timeout_s):
+        if await self._bell.wait(timeout_s) - {_INTERRUPTED}:
             self._is_woken = True
             self._is_listed = False
+
+    def interrupt(self) -> None:
+        """Let `wait` return at once."""
+        self._bell.strike(_INTERRUPTED)
 
     async def leave(self) -> None:
         """Be not known to wait any more. Raises DatabaseUnavailable."""

@@ -23,7 +23,7 @@ from hyperion.web.ids import uuid7
 from hyperion.web.items import MediaItem, media_items
 from hyperion.web.keys import DB, KEEPERS, PROBES, SETTINGS, STORE, TRAFFIC, UPLOAD_SPOOL, WAKEUP
 from hyperion.web.multipart import Received, receive_files
-from hyperion.web.problems import Problem, ProblemBody
+from hyperion.web.problems import Problem, ProblemBody, unavailable
 from hyperion.web.sessions import Session
 
 log = logs.get_logger()
@@ -148,6 +148,8 @@ def _nothing_usable(rejected: list[Rejected]) -> Problem:
     shown = {"rejected": [msgspec.to_builtins(entry) for entry in rejected]}
     if all(entry.code in ("too_large", "over_quota") for entry in rejected):
         return Problem(413, rejected[0].code, rejected[0].detail, extra=shown)
+    if all(entry.code == "unavailable" for entry in rejected):
+        return unavailable("unavailable", rejected[0].detail)
     detail = rejected[0].detail if len(rejected) == 1 else "None of the files can be kept."
     return Problem(422, "no_usable_files", detail, extra=shown)
 

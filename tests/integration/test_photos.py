@@ -25,6 +25,7 @@ from hyperion.queue import Claimer, Lease, Wakeup
 from hyperion.settings import Settings, load
 from tests.photos import make_photo
 
+STORED_AT = "SELECT store_path FROM media WHERE id = $1"
 Act = Callable[[PhotoTransaction], Awaitable[object]]
 
 
@@ -199,6 +200,44 @@ async def test_the_archiver_puts_the_bytes_in_the_store_and_the_worker_finishes(
     assert await db.fetch_value("SELECT done FROM actor_day WHERE label = 'Worker'") == 1
     for actor in (archiver, worker):
         await actor.db.close()
+
+
+async def test_a_photo_that_is_stored_on_this_machine_is_read_there_and_never_written(
+    db: Database, wakeup: Wakeup, settings: Settings
+) -> None:
+    await add_user(db)
+    content = make_photo()
+    first, second = [await add_photo(db, wakeup, content=content) for _ in range(2)]
+    archiver, worker = Archiver(life("archiver"), settings), Worker(life("worker"), settings)
+    await archiver._handle(await archiver.next_leases(10))
+    await db.execute("UPDATE media_blob SET content = 'no photo' WHERE media_id = $1", first)
+    kept, lost = [settings.store_dir / await db.fetch_value(STORED_AT, media_id) for media_id in (first, second)]
+    worker._photo_file.link.hardlink_to(kept)  # left behind by a life that was killed
+
+    lost.unlink()
+    for _ in range(2):
+        await worker._handle((await worker.next_leases(1))[0])
+
+    assert [await status_of(db, media_id) for media_id in (first, second)] == ["READY", "READY"]
+    assert (kept.read_bytes(), kept.stat().st_nlink) == (content, 1)
+    for actor in (archiver, worker):
+        await actor.db.close()
+
+
+@pytest.mark.parametrize("verb", ["resume", "drain"])
+async def test_a_worker_that_waits_obeys_at_once(db: Database, wakeup: Wakeup, settings: Settings, verb: str) -> None:
+    await add_user(db)
+    await store(db, wakeup, await add_photo(db, wakeup))
+    worker = Worker(life("worker"), replace(settings, poll_s=60))
+    worker.is_paused = True
+    claiming = asyncio.create_task(worker.next_leases(1))
+    await asyncio.sleep(0)  # it waits
+
+    await worker._obey(verb, None)
+
+    async with asyncio.timeout(5):
+        assert len(await claiming) == (1 if verb == "resume" else 0)
+    await worker.db.close()
 
 
 async def test_the_net_that_ships_looks_at_a_photo(db: Database, wakeup: Wakeup, settings: Settings) -> None:

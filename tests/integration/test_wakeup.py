@@ -236,6 +236,18 @@ async def test_who_is_paused_hands_the_wake_up_on(db: Database, wakeup: Wakeup, 
     assert len(await other.claim(1)) == 1
 
 
+async def test_who_is_interrupted_while_it_waits_is_still_known_to_wait(db: Database, idler: MakeIdler) -> None:
+    one = await idler(1)
+    await one.claim(1)
+
+    one.interrupt()
+    await asyncio.wait_for(one.wait(60), LONG_S)
+
+    assert await waiting(db) == {1}
+    await one.leave()
+    assert await waiting(db) == set()
+
+
 async def test_the_dead_are_not_woken(db: Database, wakeup: Wakeup, idler: MakeIdler) -> None:
     dead, lost, alive = await idler(1), await idler(2), await idler(3)
     for one in (dead, lost, alive):

@@ -40,7 +40,7 @@ def can_finder(path: Path) -> Path:
     )
 
 
-async def add_photo(db: Database, wakeup: Wakeup, content: bytes) -> UUID:
+async def add_photo(db: Database, wakeup: Wakeup, content: bytes, *, side: int = 64) -> UUID:
     """Add a photo that the upload would refuse."""
     user_id = await db.fetch_value("SELECT id FROM app_user")
     photo = NewPhoto(
@@ -49,8 +49,8 @@ async def add_photo(db: Database, wakeup: Wakeup, content: bytes) -> UUID:
         filename="a.jpg",
         content_type="image/jpeg",
         size_bytes=len(content),
-        width=64,
-        height=48,
+        width=side,
+        height=side,
         store_path=f"media/{user_id}/2026-05-01/{uuid4()}_a.jpg",
     )
     async with photo_transaction(db, wakeup) as tx:
@@ -96,6 +96,15 @@ async def test_a_model_that_cannot_be_used_is_said_at_the_start(make_tree: MakeT
     assert "HYPERION_MODEL_CLASSES" in str(tree.events("configuration.refused"))
 
 
+async def test_the_model_that_ships_is_checked_as_well_where_it_is_told_what_it_is(make_tree: MakeTree) -> None:
+    tree = make_tree(HYPERION_THRESHOLDS="dog=0.5", **ONNX)
+
+    tree.launch()
+
+    assert await tree.exit_code(within_s=30) == 78
+    assert "HYPERION_THRESHOLDS names 'dog'" in str(tree.events("configuration.refused"))
+
+
 async def test_photos_that_hang_a_decoder_or_eat_memory_fail_after_their_attempts_and_the_fleet_goes_on(
     make_tree: MakeTree, sign_in: SignIn, db: Database, wakeup: Wakeup, tmp_path: Path
 ) -> None:
@@ -108,16 +117,21 @@ async def test_photos_that_hang_a_decoder_or_eat_memory_fail_after_their_attempt
         **ONNX,
     ).start()
     user = await sign_in(tree)
-    Image.new("RGB", (6000, 6000)).save(target := io.BytesIO(), "PNG")
+    large = Image.new("RGB", (6000, 6000))
+    large.save(png := io.BytesIO(), "PNG")
+    large.save(webp := io.BytesIO(), "WEBP", method=0)
 
     bomb = await add_photo(db, wakeup, scan_bomb())
-    glutton = await add_photo(db, wakeup, target.getvalue())
+    glutton = await add_photo(db, wakeup, png.getvalue(), side=6000)
+    misunderstood = await add_photo(db, wakeup, webp.getvalue(), side=6000)  # its decoder speaks of damage
     harmless = await user.upload(2)
 
     await until(lambda: failed_reason(db, bomb), within_s=40)
     await until(lambda: failed_reason(db, glutton), within_s=40)
     assert await failed_reason(db, bomb) == "took longer than 2 s to read"
-    assert await failed_reason(db, glutton) == "The photo takes more memory than there is for it."
+    await until(lambda: failed_reason(db, misunderstood), within_s=40)
+    for photo in (glutton, misunderstood):
+        assert await failed_reason(db, photo) == "The photo takes more memory than there is for it."
     await until(lambda: len(tree.events("actor.died", exit="6")) == len(tree.events("decoder.stuck")) >= 2)
     await user.until_ready(harmless, within_s=90)
 

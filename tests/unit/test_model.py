@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from aiohttp.test_utils import BaseTestServer, TestServer
 from PIL import Image
 
 from hyperion.errors import BadConfiguration
-from hyperion.media.detector import source
+from hyperion.media.detector import source, trial
 from hyperion.media.detector.boxes import Candidates
 from hyperion.media.detector.onnx import OnnxDetector
 from hyperion.media.detector.scoring import Truth, score
@@ -124,6 +125,26 @@ def test_a_reference_that_names_no_file_on_the_hub_is_refused(reference: str) ->
         source.locate(Settings(model=reference))
 
 
+def test_another_sum_than_that_of_the_model_that_ships_is_refused() -> None:
+    with pytest.raises(BadConfiguration, match="has the SHA-256"):
+        source.locate(Settings(model_sha256="0" * 64))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"model_head": "ssd"},
+        {"model_classes": (("garbage", "garbage"),)},
+        {"thresholds": (("garbage", 0.4),)},
+        {"model_labels": Path("names.txt")},
+        {"model": "/other.onnx"},
+    ],
+)
+def test_a_model_that_is_told_what_it_is_has_to_be_checked_at_the_start(told: dict[str, Any]) -> None:
+    assert source.is_as_shipped(Settings())
+    assert not source.is_as_shipped(Settings(**told))
+
+
 def test_an_operator_sees_how_the_model_is_understood(tmp_path: Path) -> None:
     done = run("check", folder=tmp_path, HYPERION_THRESHOLDS="overflow=0.9")
 
@@ -164,6 +185,53 @@ def test_an_operator_measures_a_model_on_labelled_photos(tmp_path: Path) -> None
     assert row == ["garbage", "3", "0.663", "0.50", "0.667", "0.667"]
     with Image.open(folder / "contact-sheet.jpg") as sheet:
         assert sheet.width == 1600
+
+
+def test_what_was_drawn_is_no_photo_to_measure_on(tmp_path: Path) -> None:
+    net = can_finder(tmp_path / "net.onnx")
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for name in ("a.jpg", "a.jpg.boxes.jpg", "contact-sheet.jpg"):
+        make_photo(folder / name, size=(100, 100))
+
+    found = trial.evaluate_folder(Settings(model=str(net)), folder, tmp_path / "sheet.jpg")
+
+    assert "on 1 photos" in found
+
+
+@pytest.mark.parametrize(
+    ("labels", "fault"),
+    [
+        ("0 0.5 0.5 0.2", "not a class and four numbers"),
+        ("can 0.5 0.5 0.2 0.2", "not a class and four numbers"),
+        ("3 0.5 0.5 0.2 0.2", "a class that has no name"),
+        ("0.5 0.5 0.5 0.2 0.2", "a class that has no name"),
+        ("nan 0.5 0.5 0.2 0.2", "a class that has no name"),
+        ("0 nan 0.5 0.2 0.2", "not in fractions"),
+        ("0 50 50 20 20", "not in fractions"),
+    ],
+)
+def test_labels_that_mean_nothing_are_refused_by_name(tmp_path: Path, labels: str, fault: str) -> None:
+    make_photo(tmp_path / "a.jpg", size=(100, 100))
+    (tmp_path / "a.txt").write_text(f"0 0.5 0.5 0.2 0.2\n{labels}")
+
+    with pytest.raises(BadConfiguration, match=rf"a\.txt has .*{fault}"):
+        trial.evaluate_folder(Settings(model=str(can_finder(tmp_path / "net.onnx"))), tmp_path, tmp_path / "sheet.jpg")
+
+
+def test_a_photo_that_cannot_be_measured_on_is_named(tmp_path: Path) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"no photo")
+
+    with pytest.raises(BadConfiguration, match=r"broken\.jpg: The file is not a photo"):
+        trial.evaluate_folder(Settings(model=str(can_finder(tmp_path / "net.onnx"))), tmp_path, tmp_path / "sheet.jpg")
+
+
+def test_a_drawing_that_cannot_be_kept_is_said_in_a_line(tmp_path: Path) -> None:
+    make_photo(tmp_path / "photo.jpg", size=(50, 50))
+
+    done = run("try", str(tmp_path / "photo.jpg"), "--out", "/nowhere/a.jpg", folder=tmp_path)
+
+    assert (done.returncode, done.stderr) == (1, "Error: /nowhere/a.jpg: No such file or directory\n")
 
 
 def test_average_precision_is_that_of_coco() -> None:

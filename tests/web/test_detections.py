@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from hyperion.media import corrections, photos
+from hyperion.media import corrections, findings, photos
 from hyperion.media.corrections import Addition
 from hyperion.media.detector import Box, Detection, summed_up
 from hyperion.media.status import Status
@@ -32,7 +32,7 @@ async def analyse(site: Site, media_id: UUID) -> None:
             await photos.reopen(tx, media_id, reason="again")
         for status in (Status.EXTRACTING, Status.PROCESSING, Status.READY):
             await photos.advance(tx, media_id, status)
-        await photos.write_finding(tx, media_id, SEEN)
+        await findings.write_finding(tx, media_id, SEEN)
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ async def test_a_correction_outlasts_the_analysis_that_it_races_with(
     async def analysis(held: asyncio.Event | None = None) -> None:
         async with photo_transaction(site.db, site.wakeup) as tx:
             await photos.advance(tx, photo, Status.READY)
-            await photos.write_finding(tx, photo, SEEN)
+            await findings.write_finding(tx, photo, SEEN)
             if held:
                 await held.wait()
 
@@ -182,6 +182,48 @@ async def test_a_correction_outlasts_the_analysis_that_it_races_with(
     body = await shown(ada, photo)
     assert (body["confidence"], body["is_corrected"]) == (100.0, True)
     assert [item["label"] for item in body["detections"] if item["is_manual"]] == ["overflow"]
+
+
+async def test_a_worker_from_before_corrections_leaves_a_corrected_photo_alone(ada: Person, photo: UUID) -> None:
+    """It goes on on the newer schema while nodes are upgraded, and writes what it finds as it always did."""
+    corrected = await correct(ada, photo, add=[{"label": "overflow", "bbox": BBOX}])
+    untouched = await ada.photo()
+    await analyse(ada.site, untouched)
+
+    for media_id in (photo, untouched):
+        async with ada.site.db.transaction() as connection:
+            await connection.execute("UPDATE media SET status = 'READY' WHERE id = $1", media_id)
+            await connection.execute("UPDATE media SET has_trash = false, confidence = NULL WHERE id = $1", media_id)
+            await connection.execute("DELETE FROM detection WHERE media_id = $1", media_id)
+            await connection.execute(
+                "INSERT INTO detection (media_id, label, confidence, x, y, w, h) SELECT $1, 'bottle', 0.5, 0, 0, 1, 1",
+                media_id,
+            )
+
+    assert await shown(ada, photo) == corrected
+    labels = await ada.site.db.fetch_value("SELECT labels FROM media WHERE id = $1", photo)
+    assert labels == ["garbage", "garbage_bin", "overflow"]
+    assert [item["label"] for item in (await shown(ada, untouched))["detections"]] == ["bottle"]
+    again = await correct(ada, photo, remove=[item["id"] for item in corrected["detections"]])
+    assert (again["detections"], again["has_trash"]) == ([], False)
+    assert (await ada.delete(f"/api/vault/{photo}")).status == 200
+    assert await ada.site.db.fetch_value("SELECT count(*) FROM detection WHERE media_id = $1", photo) == 0
+
+
+async def test_two_corrections_at_once_are_both_made(ada: Person, photo: UUID) -> None:
+    ids = [item["id"] for item in (await shown(ada, photo))["detections"]]
+
+    await asyncio.gather(
+        correct(ada, photo, add=[{"label": "overflow", "bbox": BBOX}], remove=ids[:1]),
+        correct(ada, photo, add=[{"label": "overflow", "bbox": BBOX}], change=[{"id": ids[1], "label": "garbage"}]),
+        *(correct(ada, photo, add=[{"label": "garbage", "bbox": BBOX | {"x": n / 10}}]) for n in range(6)),
+    )
+
+    body = await shown(ada, photo)
+    assert sorted(item["label"] for item in body["detections"]) == ["garbage"] * 7 + ["overflow"]
+    assert (body["has_trash"], body["confidence"], body["is_corrected"]) == (True, 100.0, True)
+    history = (await (await ada.get(f"/api/map/{photo}/logs")).json())["history"]
+    assert sum(entry["action"] == "CORRECTION" for entry in history) == 8
 
 
 async def test_corrections_are_all_done_or_none(ada: Person, photo: UUID) -> None:

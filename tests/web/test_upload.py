@@ -8,6 +8,7 @@ import pytest
 from aiohttp import FormData
 
 from hyperion.media import photos
+from hyperion.web.upload import Rejected, _nothing_usable
 from tests.photos import make_photo
 from tests.web.conftest import SMALL, MakeSite, Person, Site
 
@@ -132,3 +133,9 @@ async def _lose_the_database_at(site: Site, filename: str, *, when: str = "AFTER
         FOR EACH ROW WHEN (NEW.filename = '{filename}') EXECUTE FUNCTION hang_up()
         """
     )
+
+
+def test_files_that_nobody_could_check_are_not_the_clients_fault() -> None:
+    lacking, fake = Rejected("a.jpg", "unavailable", "Send it again."), Rejected("b.jpg", "damaged", "Damaged.")
+
+    assert (_nothing_usable([lacking, lacking]).status, _nothing_usable([lacking, fake]).status) == (503, 422)

@@ -40,7 +40,8 @@ def _table(shapes: Mapping[str, Shape]) -> str | None:
 
 def _only(outputs: Outputs) -> Array:
     name = _table({name: output.shape for name, output in outputs.items()})
-    assert name is not None
+    if name is None:
+        raise ValueError(f"one output must be a table, [1,rows,columns]; there are {', '.join(sorted(outputs))}")
     table: Array = outputs[name][0].astype(np.float32, copy=False)
     return table
 

@@ -19,13 +19,19 @@ def is_shipped(settings: Settings) -> bool:
     return not settings.model or Path(settings.model) == SHIPPED
 
 
+def is_as_shipped(settings: Settings) -> bool:
+    """Tell whether the model that comes with the package is used as it comes, so that nothing can be wrong."""
+    told_otherwise = (settings.model_head, settings.model_classes, settings.thresholds, settings.model_labels != Path())
+    return is_shipped(settings) and not any(told_otherwise)
+
+
 def locate(settings: Settings) -> Path:
     """Return the model's file, fetched into `models` under HYPERION_VAR if it lies on the Hub.
 
     Raises BadConfiguration where there is none, or its SHA-256 is not the expected one.
     """
     if is_shipped(settings):
-        return _verified(SHIPPED, SHIPPED_SHA256)
+        return _verified(SHIPPED, settings.model_sha256 or SHIPPED_SHA256)
     if settings.model.startswith("hf://"):
         path = _fetched(settings.model, settings.var_dir / "models")
     else:

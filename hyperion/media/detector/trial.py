@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from hyperion.errors import BadConfiguration
+from hyperion.errors import BadConfiguration, PhotoUnusable
 from hyperion.media import image
 from hyperion.media.detector import TRASH_LABELS, Box, Detection
 from hyperion.media.detector.boxes import Candidates
@@ -18,6 +18,7 @@ from hyperion.media.detector.source import is_shipped, locate
 from hyperion.settings import Settings
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".avif", ".heic", ".heif")
+DRAWN_SUFFIX, SHEET_NAME = ".boxes.jpg", "contact-sheet.jpg"
 SCORE_FLOOR = 0.01
 SHEET_COLUMNS, SHEET_ROWS, SHEET_SIDE = 5, 8, 320
 
@@ -63,19 +64,30 @@ def _line(found: Detection) -> str:
 def evaluate_folder(settings: Settings, folder: Path, target: Path) -> str:
     """Look at all photos of `folder`, draw a contact sheet, and say how the model did.
 
-    Raises BadConfiguration for a folder without photos or with labels that cannot be read.
+    Raises BadConfiguration for a folder without photos, or with photos or labels that cannot be read.
     """
     path, model = open_model(settings)
     detector = _detector(settings)
     names = _class_names(folder, model)
     every = np.full(len(model.classes), SCORE_FLOOR)
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in PHOTO_SUFFIXES and file != target)
+    files = sorted(file for file in folder.rglob("*") if _is_photo(file) and file != target)
     if not files:
         raise BadConfiguration([f"{folder} has no photos"])
-    seen = [_as_named(detector.candidates(model, file, thresholds=every), model, names) for file in files]
+    seen = []
+    for file in files:
+        try:
+            seen.append(_as_named(detector.candidates(model, file, thresholds=every), model, names))
+        except PhotoUnusable as fault:
+            raise BadConfiguration([f"{file}: {fault.detail}"]) from fault
     truths = [_truth(file, len(names)) for file in files]
     _contact_sheet(files, seen, truths, names, _thresholds(model, names)).save(target, "JPEG", quality=88)
     return f"{path.name} on {len(files)} photos\n{_table(seen, truths, names, _thresholds(model, names))}"
+
+
+def _is_photo(file: Path) -> bool:
+    """Tell a photo from other files, and from what was drawn beside it."""
+    is_drawn = file.name.endswith(DRAWN_SUFFIX) or file.name == SHEET_NAME
+    return file.suffix.lower() in PHOTO_SUFFIXES and not is_drawn
 
 
 def _detector(settings: Settings) -> OnnxDetector:
@@ -118,8 +130,10 @@ def _truth(photo: Path, classes: int) -> Truth:
         table = np.array(rows, dtype=float).reshape(-1, 5)
     except ValueError as error:
         raise BadConfiguration([f"{file} has a line that is not a class and four numbers"]) from error
-    if len(table) and not 0 <= table[:, 0].min() <= table[:, 0].max() < classes:
+    if not np.isin(table[:, 0], np.arange(classes)).all():
         raise BadConfiguration([f"{file} has a class that has no name"])
+    if not ((table[:, 1:] >= 0) & (table[:, 1:] <= 1)).all():
+        raise BadConfiguration([f"{file} has a box that is not in fractions of the photo"])
     half = table[:, 3:] / 2
     return Truth(np.concatenate((table[:, 1:3] - half, table[:, 1:3] + half), axis=1), table[:, 0].astype(int))
 

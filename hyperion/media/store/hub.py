@@ -33,6 +33,8 @@ class HubStore:
     `spool` is where photos are put that somebody reads.
     """
 
+    is_near = False
+
     def __init__(self, repository: Repository, *, limits: Limits, spool: Path) -> None:
         self.name = f"hub:{repository.id}"
         self.limits = limits

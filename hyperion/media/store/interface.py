@@ -41,9 +41,12 @@ class Store(Protocol):
     Writing raises StoreUnavailable, in which case some of it may be done and some not; StorePaused,
     which is one, where the store wants to be left alone; BatchRefused where it will not take this
     batch as a whole; FileNotFoundError when a source is not there.
+
+    `is_near`: a photo is read where it lies, which costs less than to get it from the database.
     """
 
     name: str
+    is_near: bool
     limits: Limits
 
     async def apply(self, puts: Sequence[Item], deletes: Sequence[str], *, is_doubtful: bool = False) -> None:

@@ -14,6 +14,7 @@ class Layered:
 
     def __init__(self, front: Store, behind: LocalStore) -> None:
         self.name = front.name
+        self.is_near = front.is_near
         self.limits = front.limits
         self.behind = behind
         self._front = front

@@ -29,6 +29,7 @@ class LocalStore:
     """
 
     name = "local"
+    is_near = True
 
     def __init__(self, root: Path, *, batch: int = 100) -> None:
         self._root = root.absolute()
