@@ -239,8 +239,8 @@ class Actor:
                     await self._obey(verb, argument)
                     await mailbox.delete(self.db, [message_id])
                     log.info("message.obeyed", verb=verb, argument=argument)
-                    if verb == "restart":
-                        self.stop()
+                    if verb in ("drain", "restart"):  # not sooner: its next life would obey it again
+                        self._end(verb)
             except DatabaseUnavailable:
                 continue  # the next beat says again that there is mail
 
@@ -249,8 +249,12 @@ class Actor:
             self.is_paused = verb == "pause"
             await self.db.execute(SQL.set_paused, self.life.node, self.life.spec.name, self.is_paused)
             self.obeyed()
-        elif verb == "drain":
-            self.draining.set()
-            self.obeyed()
         elif verb == "log_level" and argument in ("debug", "info", "warning", "error"):
             logs.set_level(argument)
+
+    def _end(self, verb: str) -> None:
+        if verb == "restart":
+            self.stop()
+        else:
+            self.draining.set()
+            self.obeyed()
