@@ -25,6 +25,7 @@ EXIT_DRAINED = 3
 EXIT_LIFE_OVER = 4
 EXIT_ORPHANED = 5
 RETRY_S = 0.5
+SHOWN_WITHIN_S = 0.2
 RENEW_RETRY_LAST_S = 5.0
 
 
@@ -54,6 +55,7 @@ class Actor:
         self._task: tuple[int | None, str | None, float | None] = (None, None, None)
         self._mail = self.wakeup.bell(MAIL_CHANNEL)
         self._beat_now = asyncio.Event()
+        self._beat_soon: asyncio.TimerHandle | None = None
         self._lag_s = 0.0
         self._work: asyncio.Task[None] | None = None
         self._stop_asked = False
@@ -78,9 +80,12 @@ class Actor:
         self._beat_now.set()
 
     def show_task(self, task_id: int | None, status: str | None = None, progress: float | None = None) -> None:
-        """Show on dashboards what is being worked on; a new task or status at once."""
-        if (task_id, status) != self._task[:2]:
-            self._beat_now.set()
+        """Show on dashboards what is being worked on; a new task or status within a fifth of a second.
+
+        A photo has four of them, which would be four beats.
+        """
+        if (task_id, status) != self._task[:2] and self._beat_soon is None:
+            self._beat_soon = asyncio.get_running_loop().call_later(SHOWN_WITHIN_S, self._beat_now.set)
         self._task = (task_id, status, progress)
 
     def stop(self) -> None:
@@ -180,6 +185,9 @@ class Actor:
             wait_s = self.settings.heartbeat_s
             try:
                 self._beat_now.clear()
+                if self._beat_soon:
+                    self._beat_soon.cancel()
+                self._beat_soon = None
                 if await self._beat():
                     self._mail.strike()
                 if missed:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from hyperion import logs, queue
 from hyperion.actors.claiming import FOR_EVER, ClaimingActor
-from hyperion.actors.memory import MemoryLimit, give_memory_back
+from hyperion.actors.memory import MemoryLimit, give_memory_back, keep_memory
 from hyperion.actors.photo_file import PhotoFile
 from hyperion.actors.specs import TITANS, Life
 from hyperion.errors import (
@@ -81,6 +81,7 @@ class Worker(ClaimingActor):
     async def work(self) -> None:
         """Claim and handle tasks until drained or cancelled."""
         self.mark_ready()
+        keep_memory()
         self._memory.set(beyond_rest_bytes=self.settings.decode_memory_bytes)
         # Ten models at once would keep the rest of the tree from starting.
         asyncio.get_running_loop().call_later(PREPARE_AFTER_S + self.place * PREPARE_APART_S, self._detector.prepare)
