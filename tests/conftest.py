@@ -20,6 +20,7 @@ from tests.chaos.proxy import Proxy, socket_of
 TEMPLATE = "hyperion_template"
 LONG = {"chaos", "fuzz", "lifecycle"}  # the folders of tests that start whole trees
 logs.configure("warning")
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each of the many trees would compile everything again
 _numbers = itertools.count(1)
 
 

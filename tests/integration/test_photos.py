@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from hyperion import queue
+from hyperion.actors import mailbox
 from hyperion.actors.archiver import Archiver
 from hyperion.actors.reaper import Reaper
 from hyperion.actors.specs import ActorSpec, Life
@@ -231,12 +232,16 @@ async def test_a_worker_that_waits_obeys_at_once(db: Database, wakeup: Wakeup, s
     worker = Worker(life("worker"), replace(settings, poll_s=60))
     worker.is_paused = True
     claiming = asyncio.create_task(worker.next_leases(1))
-    await asyncio.sleep(0)  # it waits
+    reading = asyncio.create_task(worker._read_mail_forever())
+    await mailbox.send(db, worker.life.label, verb)
 
-    await worker._obey(verb, None)
+    worker._mail.strike()
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert len(await claiming) == (1 if verb == "resume" else 0)
+    if verb == "drain":  # or the next life would drain as well
+        assert await mailbox.read(db, [worker.life.label]) == []
+    reading.cancel()
     await worker.db.close()
 
 
