@@ -234,6 +234,8 @@ async def test_a_worker_that_waits_obeys_at_once(db: Database, wakeup: Wakeup, s
     await asyncio.sleep(0)  # it waits
 
     await worker._obey(verb, None)
+    if verb == "drain":
+        worker._end(verb)
 
     async with asyncio.timeout(5):
         assert len(await claiming) == (1 if verb == "resume" else 0)
