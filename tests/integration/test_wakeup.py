@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
+import asyncpg
 import pytest
 
 from hyperion import queue
@@ -123,6 +124,24 @@ async def test_a_commit_stands_when_what_follows_it_fails(db: Database) -> None:
             await connection.execute("INSERT INTO result VALUES (1)")
 
     assert await db.fetch_value("SELECT count(*) FROM result") == 1
+
+
+async def test_a_transaction_whose_statement_failed_unnoticed_is_not_taken_for_committed(
+    db: Database, wakeup: Wakeup
+) -> None:
+    listener = Wakeup(db)
+    bell = listener.bell(CHANNEL)
+    async with running(listener):
+        await bell.wait(LONG_S)
+        with pytest.raises(asyncpg.InFailedSQLTransactionError):
+            async with wakeup.transaction(db) as (connection, rings):
+                rings.channel(CHANNEL, "what did not happen")
+                with pytest.raises(asyncpg.DivisionByZeroError):
+                    await connection.execute("SELECT 1 / 0")
+        async with wakeup.transaction(db) as (_, rings):
+            rings.channel(CHANNEL, "what did")
+
+        assert await bell.wait(LONG_S) == {"what did"}
 
 
 async def test_a_ring_waits_neither_for_the_disk_nor_under_the_lock_of_the_business_commit(
