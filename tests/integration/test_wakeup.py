@@ -12,6 +12,7 @@ from hyperion import queue
 from hyperion.db import Database
 from hyperion.errors import CommitUncertain
 from hyperion.queue import Claimer, Idler, Lease, NewTask, Wakeup
+from tests.chaos.proxy import Proxy
 from tests.until import until
 
 LANE = "test"
@@ -142,6 +143,49 @@ async def test_a_transaction_whose_statement_failed_unnoticed_is_not_taken_for_c
             rings.channel(CHANNEL, "what did")
 
         assert await bell.wait(LONG_S) == {"what did"}
+
+
+async def test_what_was_to_be_gathered_is_rung_although_the_answer_to_the_commit_is_lost(
+    db: Database, database_url: str, proxy: Proxy
+) -> None:
+    listener = Wakeup(db)
+    bell = listener.bell(CHANNEL)
+    async with Database(proxy.url(database_url), name="remote") as remote, running(listener):
+        wakeup = Wakeup(remote)
+        await bell.wait(LONG_S)
+        async with wakeup.transaction(remote) as (_, rings):
+            rings.channel(CHANNEL, "before")
+        assert await bell.wait(LONG_S) == {"before"}
+
+        wakeup._sent_at_s = float("inf")  # within milliseconds, however slow this machine is
+        proxy.lose_answers_to(b"COMMIT;")
+        with pytest.raises(CommitUncertain):
+            async with wakeup.transaction(remote) as (_, rings):
+                rings.channel(CHANNEL, "what may have happened")
+        proxy.lose_answers_to(b"")
+
+        async with running(wakeup):
+            assert await bell.wait(LONG_S) == {"what may have happened"}
+
+
+async def test_a_full_queue_of_notifications_ends_no_process(db: Database) -> None:
+    await db.execute("ALTER FUNCTION task_wake RENAME TO task_wake_again")
+    await db.execute(
+        "CREATE FUNCTION task_wake(wanted text, tasks integer) RETURNS void LANGUAGE plpgsql"
+        " AS $$ BEGIN RAISE program_limit_exceeded; END $$"
+    )
+    wakeup = Wakeup(db)
+    bell = wakeup.bell(CHANNEL)
+    async with running(wakeup):
+        await bell.wait(LONG_S)
+        wakeup.ring_lane(LANE)
+        assert await bell.wait(LONG_S) == {""}  # it was refused, and connects anew
+
+        await db.execute("DROP FUNCTION task_wake")
+        await db.execute("ALTER FUNCTION task_wake_again RENAME TO task_wake")
+
+        await wakeup.flush(timeout_s=LONG_S)
+        assert not wakeup._to_send
 
 
 async def test_a_ring_waits_neither_for_the_disk_nor_under_the_lock_of_the_business_commit(
