@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import Any
 
 import asyncpg
 import pytest
 
 from hyperion import queue
-from hyperion.db import Database
-from hyperion.errors import CommitUncertain
+from hyperion.db import Database, HeldConnection, Record
+from hyperion.errors import CommitUncertain, DatabaseUnavailable
 from hyperion.queue import Claimer, Idler, Lease, NewTask, Wakeup
 from tests.chaos.proxy import Proxy
 from tests.until import until
@@ -326,6 +327,80 @@ async def test_the_dead_are_not_woken(db: Database, wakeup: Wakeup, idler: MakeI
         await queue.rescue_lost(connection, silent_s=60, max_crashes=3, reason="it fell silent")
 
     assert await waiting(db) == {3}
+
+
+class Deposed(Claimer):
+    """Its user is cancelled as soon as it has got something."""
+
+    def __init__(self, db: Database) -> None:
+        super().__init__(db, lane=LANE, boot=1, lease_s=60)
+        self.user: asyncio.Task[list[Lease]] | None = None
+
+    async def claim(self, limit: int) -> list[Lease]:
+        leases = await super().claim(limit)
+        if leases and self.user:
+            self.user.cancel()
+        return leases
+
+
+async def test_what_is_claimed_while_the_claimer_is_cancelled_is_put_back_by_its_next_claim(db: Database) -> None:
+    claimer = Deposed(db)
+    one = Idler(Wakeup(db), claimer)
+    await one.claim(1)
+    await put(db, Wakeup(db), is_rung=False)
+
+    claimer.user = asyncio.create_task(one.claim(1))
+    with pytest.raises(asyncio.CancelledError):
+        await claimer.user
+    claimer.user = None
+
+    assert len(await one.claim(1)) == 1
+
+
+class Forgetful(HeldConnection):
+    """Loses the answer to one statement after it took place."""
+
+    loses = ""
+
+    async def fetch(self, query: str, *args: Any) -> list[Record]:
+        rows = await super().fetch(query, *args)
+        if self.loses and self.loses in query:
+            self.loses = ""
+            raise DatabaseUnavailable("the answer was lost")
+        return rows
+
+
+async def test_who_does_not_know_whether_it_is_known_to_wait_says_so_again(db: Database, wakeup: Wakeup) -> None:
+    claimer = Claimer(db, lane=LANE, boot=1, lease_s=60)
+    claimer.connection = connection = Forgetful(db, durable=False)
+    one = Idler(wakeup, claimer)
+    await one.claim(1)
+    await put(db, wakeup, is_rung=False)
+
+    connection.loses = "SET is_idle = false"
+    [lease] = await one.claim(1)
+    async with db.transaction() as transaction:
+        await queue.finish(transaction, [lease])
+
+    assert await one.claim(1) == []
+    assert await waiting(db) == {1}
+    connection.drop()
+
+
+async def test_who_is_busy_is_not_known_to_wait_although_an_answer_was_lost(db: Database, wakeup: Wakeup) -> None:
+    claimer = Claimer(db, lane=LANE, boot=1, lease_s=60)
+    claimer.connection = connection = Forgetful(db, durable=False)
+    one = Idler(wakeup, claimer)
+    connection.loses = "INSERT INTO task_claimer"
+    with pytest.raises(DatabaseUnavailable):
+        await one.claim(1)
+    assert await waiting(db) == {1}
+    await put(db, wakeup, is_rung=False)
+
+    assert len(await one.claim(1)) == 1
+
+    assert await waiting(db) == set()
+    connection.drop()
 
 
 async def _count(boots: Awaitable[set[int]], wanted: int) -> bool:
