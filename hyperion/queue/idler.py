@@ -23,7 +23,8 @@ class Idler:
         self._wakeup = wakeup
         self._claimer = claimer
         self._bell = wakeup.bell(claimer_channel(claimer.boot))
-        self._is_listed: bool | None = False  # None: an answer was lost, nobody knows
+        self._is_listed: bool | None = False  # None: nobody knows
+        self._connected = 0
         self._is_woken = False
 
     async def claim(self, limit: int) -> list[Lease]:
@@ -52,7 +53,9 @@ class Idler:
         """Wait for a wake-up, or until the time is over."""
         if await self._bell.wait(timeout_s) - {_INTERRUPTED}:
             self._is_woken = True
-            self._is_listed = False
+            # A ring has taken the mark; a new connection strikes the bell and takes nothing.
+            self._is_listed = False if self._wakeup.connected == self._connected else None
+            self._connected = self._wakeup.connected
 
     def interrupt(self) -> None:
         """Let `wait` return at once."""

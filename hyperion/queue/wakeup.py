@@ -107,6 +107,7 @@ class Wakeup:
     def __init__(
         self, db: Database, *, self_test_s: float = SELF_TEST_S, self_test_limit_s: float = SELF_TEST_LIMIT_S
     ) -> None:
+        self.connected = 0  # so many times
         self._db = db
         self._self_test_s = self_test_s
         self._self_test_limit_s = self_test_limit_s
@@ -194,6 +195,7 @@ class Wakeup:
             for channel in self._bells:
                 await connection.add_listener(channel, self._heard)
             self._backoff.reset()
+            self.connected += 1
             for bells in self._bells.values():
                 for bell in bells:
                     bell.strike()

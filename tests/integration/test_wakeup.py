@@ -329,6 +329,28 @@ async def test_the_dead_are_not_woken(db: Database, wakeup: Wakeup, idler: MakeI
     assert await waiting(db) == {3}
 
 
+async def test_who_finds_work_after_its_connection_was_cut_is_not_known_to_wait(
+    db: Database, wakeup: Wakeup, make_database: Callable[[], str]
+) -> None:
+    async with Database(make_database(), name="victim") as other:
+        victim = Wakeup(other)
+        one = Idler(victim, Claimer(db, lane=LANE, boot=1, lease_s=60))
+        async with running(victim):
+            await one.wait(LONG_S)
+            await one.claim(1)
+            assert await waiting(db) == {1}
+
+            await put(db, wakeup, is_rung=False)
+            await db.fetch_value(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                " WHERE application_name = 'hyperion victim'"
+            )
+            await asyncio.wait_for(one.wait(60), LONG_S)
+
+            assert len(await one.claim(1)) == 1
+    assert await waiting(db) == set()
+
+
 class Deposed(Claimer):
     """Its user is cancelled as soon as it has got something."""
 
