@@ -26,6 +26,7 @@ EXIT_LIFE_OVER = 4
 EXIT_ORPHANED = 5
 RETRY_S = 0.5
 SHOWN_WITHIN_S = 0.2
+LAST_RINGS_S = 0.5
 RENEW_RETRY_LAST_S = 5.0
 
 
@@ -125,6 +126,7 @@ class Actor:
                 for task in background:
                     if task.done():
                         task.result()
+            await self.wakeup.flush(timeout_s=LAST_RINGS_S)
             return self._exit_code(self._work)
         finally:
             for task in background:
@@ -245,12 +247,21 @@ class Actor:
             try:
                 for message_id, _, verb, argument in await mailbox.read(self.db, [self.life.label]):
                     await self._obey(verb, argument)
-                    await mailbox.delete(self.db, [message_id])
+                    await self._delete_message(message_id)
                     log.info("message.obeyed", verb=verb, argument=argument)
                     if verb in ("drain", "restart"):  # not sooner: its next life would obey it again
                         self._end(verb)
             except DatabaseUnavailable:
                 continue  # the next beat says again that there is mail
+
+    async def _delete_message(self, message_id: int) -> None:
+        """Delete a message that was obeyed, for certain: once it is gone nobody reminds of its end."""
+        backoff = Backoff(first_s=RETRY_S, last_s=2)
+        while True:
+            try:
+                return await mailbox.delete(self.db, [message_id])
+            except DatabaseUnavailable:
+                await asyncio.sleep(backoff.next_s())
 
     async def _obey(self, verb: str, argument: str | None) -> None:
         if verb in ("pause", "resume"):

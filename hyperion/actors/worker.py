@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -127,7 +128,8 @@ class Worker(ClaimingActor):
             case PhotoGone() | StatusConflict():
                 await self._drop(lease, reason=str(error))
             case PhotoTooSlow():
-                await self.fail(lease, error=str(error), max_attempts=self.settings.max_crashes)
+                with suppress(LeaseLost):  # or its commit was made twice; the thread is stuck all the same
+                    await self.fail(lease, error=str(error), max_attempts=self.settings.max_crashes)
                 self._end_stuck()
             case PhotoUnusable():
                 await self._refuse(lease, reason=error.detail)

@@ -182,7 +182,8 @@ class Database:
         transaction of their own that came in the same message. If they fail, the commit stands.
 
         Raises CommitUncertain where the connection is lost while the commit is under way, and where
-        what came `then` failed.
+        what came `then` failed. A block that swallowed the error of a statement cannot be committed:
+        that raises the driver's InFailedSQLTransactionError, and nothing comes `then`.
         """
         async with self.connection() as connection:
             await connection.execute(_BEGIN[isolation, readonly])
@@ -195,7 +196,8 @@ class Database:
                     await connection.execute("ROLLBACK;")
                 raise
             try:
-                await connection.execute(f"COMMIT; {then()}")
+                # Where a statement failed and the block went on, a lone COMMIT would roll back and not say so.
+                await connection.execute(f"SELECT; COMMIT; {then()}")
             except (*_AWAY, asyncpg.ProgramLimitExceededError) as error:
                 raise CommitUncertain(f"{type(error).__name__} while committing") from error
 

@@ -1,6 +1,6 @@
 """How a claimer waits for work: known to those who bring it, so that a task wakes one and not all."""
 
-from contextlib import suppress
+import asyncio
 
 from hyperion.errors import DatabaseUnavailable
 from hyperion.queue.tasks import SQL, Claimer, Lease
@@ -23,7 +23,8 @@ class Idler:
         self._wakeup = wakeup
         self._claimer = claimer
         self._bell = wakeup.bell(claimer_channel(claimer.boot))
-        self._is_listed = False
+        self._is_listed: bool | None = False  # None: nobody knows
+        self._connected = 0
         self._is_woken = False
 
     async def claim(self, limit: int) -> list[Lease]:
@@ -32,12 +33,19 @@ class Idler:
         if not leases:
             self._is_woken = False
             if not self._is_listed:
+                self._is_listed = None
                 await self._claimer.connection.fetch(SQL.wait_for_work, self._claimer.boot, self._claimer.lane)
                 self._is_listed = True
                 leases = await self._claimer.claim(limit)
-        if leases and self._is_listed:
-            with suppress(DatabaseUnavailable):  # then a wake-up may be lost, but not what was claimed
+        if leases and self._is_listed is not False:
+            try:
                 await self.leave()
+            except DatabaseUnavailable:
+                pass  # a wake-up may be lost, but not what was claimed
+            except asyncio.CancelledError:
+                self._claimer.forget(leases)  # nobody will settle them
+                self._claimer.doubt()
+                raise
         self._is_woken = False
         return leases
 
@@ -45,7 +53,9 @@ class Idler:
         """Wait for a wake-up, or until the time is over."""
         if await self._bell.wait(timeout_s) - {_INTERRUPTED}:
             self._is_woken = True
-            self._is_listed = False
+            # A ring has taken the mark; a new connection strikes the bell and takes nothing.
+            self._is_listed = False if self._wakeup.connected == self._connected else None
+            self._connected = self._wakeup.connected
 
     def interrupt(self) -> None:
         """Let `wait` return at once."""
@@ -53,8 +63,10 @@ class Idler:
 
     async def leave(self) -> None:
         """Be not known to wait any more. Raises DatabaseUnavailable."""
-        if self._is_listed and not await self._claimer.connection.fetch(SQL.wait_no_more, self._claimer.boot):
-            self._is_woken = True
+        if self._is_listed is not False:
+            self._is_listed = None
+            if not await self._claimer.connection.fetch(SQL.wait_no_more, self._claimer.boot):
+                self._is_woken = True
         self._is_listed = False
         if self._is_woken:
             self._wakeup.ring_lane(self._claimer.lane)

@@ -14,6 +14,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import asyncpg
+
 from hyperion import logs
 from hyperion.db import Connection, Database
 from hyperion.db.backoff import Backoff
@@ -105,6 +107,7 @@ class Wakeup:
     def __init__(
         self, db: Database, *, self_test_s: float = SELF_TEST_S, self_test_limit_s: float = SELF_TEST_LIMIT_S
     ) -> None:
+        self.connected = 0  # so many times
         self._db = db
         self._self_test_s = self_test_s
         self._self_test_limit_s = self_test_limit_s
@@ -140,17 +143,21 @@ class Wakeup:
         late = Rings()
 
         def then() -> str:
+            if not rings:
+                return ""
             if time.monotonic() - self._sent_at_s < COALESCE_S:
                 late.add(rings)
                 return ""
             self._sent_at_s = time.monotonic()
             return rings.statements()
 
-        async with db.transaction(then=then) as connection:
-            yield connection, rings
-        if late:
-            self._to_send.add(late)
-            self._outgoing.set()
+        try:
+            async with db.transaction(then=then) as connection:
+                yield connection, rings
+        finally:
+            if late:  # also where nobody knows how the commit ended: it may have taken place
+                self._to_send.add(late)
+                self._outgoing.set()
 
     async def flush(self, *, timeout_s: float) -> None:
         """Wait until what was rung is sent, at most so long."""
@@ -169,7 +176,7 @@ class Wakeup:
                 continue
             try:
                 await self._serve(connection)
-            except DatabaseUnavailable as error:
+            except (DatabaseUnavailable, asyncpg.ProgramLimitExceededError) as error:  # or NOTIFY's queue is full
                 log.warning("wakeup.connection_lost", reason=str(error))
                 await asyncio.sleep(self._backoff.next_s())
             finally:
@@ -188,6 +195,7 @@ class Wakeup:
             for channel in self._bells:
                 await connection.add_listener(channel, self._heard)
             self._backoff.reset()
+            self.connected += 1
             for bells in self._bells.values():
                 for bell in bells:
                     bell.strike()

@@ -16,13 +16,13 @@ from hyperion.actors.reaper import Reaper
 from hyperion.actors.specs import ActorSpec, Life
 from hyperion.actors.worker import Worker
 from hyperion.db import Database
-from hyperion.errors import PhotoGone, StatusConflict, StoreUnavailable
+from hyperion.errors import PhotoGone, PhotoTooSlow, StatusConflict, StoreUnavailable
 from hyperion.media import photos, recovery
 from hyperion.media.photos import NewPhoto
 from hyperion.media.status import REACHED_FROM, Status, is_legal_walk
 from hyperion.media.store import Item, LocalStore
-from hyperion.media.transaction import PhotoTransaction, photo_transaction
-from hyperion.queue import Claimer, Lease, Wakeup
+from hyperion.media.transaction import ANALYSE_LANE, PhotoTransaction, photo_transaction
+from hyperion.queue import Claimer, Lease, NewTask, Wakeup
 from hyperion.settings import Settings, load
 from tests.photos import make_photo
 
@@ -223,6 +223,24 @@ async def test_a_photo_that_is_stored_on_this_machine_is_read_there_and_never_wr
     assert (kept.read_bytes(), kept.stat().st_nlink) == (content, 1)
     for actor in (archiver, worker):
         await actor.db.close()
+
+
+async def test_a_worker_whose_thread_is_stuck_ends_although_the_lease_is_lost(
+    db: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(life("worker"), settings)
+    ended = asyncio.Event()
+    monkeypatch.setattr(worker, "_end_stuck", ended.set)
+    async with db.transaction() as connection:
+        await queue.enqueue(connection, [NewTask(lane=ANALYSE_LANE, kind="simulate")])
+    [lease] = await worker.next_leases(1)
+    async with db.transaction() as connection:
+        await queue.finish(connection, [lease])
+
+    await worker._settle_failure(lease, PhotoTooSlow(1.0))
+
+    assert ended.is_set()
+    await worker.db.close()
 
 
 @pytest.mark.parametrize("verb", ["resume", "drain"])

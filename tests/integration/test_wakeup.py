@@ -4,13 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import Any
 
+import asyncpg
 import pytest
 
 from hyperion import queue
-from hyperion.db import Database
-from hyperion.errors import CommitUncertain
+from hyperion.db import Database, HeldConnection, Record
+from hyperion.errors import CommitUncertain, DatabaseUnavailable
 from hyperion.queue import Claimer, Idler, Lease, NewTask, Wakeup
+from tests.chaos.proxy import Proxy
 from tests.until import until
 
 LANE = "test"
@@ -123,6 +126,67 @@ async def test_a_commit_stands_when_what_follows_it_fails(db: Database) -> None:
             await connection.execute("INSERT INTO result VALUES (1)")
 
     assert await db.fetch_value("SELECT count(*) FROM result") == 1
+
+
+async def test_a_transaction_whose_statement_failed_unnoticed_is_not_taken_for_committed(
+    db: Database, wakeup: Wakeup
+) -> None:
+    listener = Wakeup(db)
+    bell = listener.bell(CHANNEL)
+    async with running(listener):
+        await bell.wait(LONG_S)
+        with pytest.raises(asyncpg.InFailedSQLTransactionError):
+            async with wakeup.transaction(db) as (connection, rings):
+                rings.channel(CHANNEL, "what did not happen")
+                with pytest.raises(asyncpg.DivisionByZeroError):
+                    await connection.execute("SELECT 1 / 0")
+        async with wakeup.transaction(db) as (_, rings):
+            rings.channel(CHANNEL, "what did")
+
+        assert await bell.wait(LONG_S) == {"what did"}
+
+
+async def test_what_was_to_be_gathered_is_rung_although_the_answer_to_the_commit_is_lost(
+    db: Database, database_url: str, proxy: Proxy
+) -> None:
+    listener = Wakeup(db)
+    bell = listener.bell(CHANNEL)
+    async with Database(proxy.url(database_url), name="remote") as remote, running(listener):
+        wakeup = Wakeup(remote)
+        await bell.wait(LONG_S)
+        async with wakeup.transaction(remote) as (_, rings):
+            rings.channel(CHANNEL, "before")
+        assert await bell.wait(LONG_S) == {"before"}
+
+        wakeup._sent_at_s = float("inf")  # within milliseconds, however slow this machine is
+        proxy.lose_answers_to(b"COMMIT;")
+        with pytest.raises(CommitUncertain):
+            async with wakeup.transaction(remote) as (_, rings):
+                rings.channel(CHANNEL, "what may have happened")
+        proxy.lose_answers_to(b"")
+
+        async with running(wakeup):
+            assert await bell.wait(LONG_S) == {"what may have happened"}
+
+
+async def test_a_full_queue_of_notifications_ends_no_process(db: Database) -> None:
+    await db.execute("ALTER FUNCTION task_wake RENAME TO task_wake_again")
+    await db.execute(
+        "CREATE FUNCTION task_wake(wanted text, tasks integer) RETURNS void LANGUAGE plpgsql"
+        " AS $$ BEGIN RAISE program_limit_exceeded; END $$"
+    )
+    wakeup = Wakeup(db)
+    bell = wakeup.bell(CHANNEL)
+    async with running(wakeup):
+        await bell.wait(LONG_S)
+        wakeup.ring_lane(LANE)
+        assert await bell.wait(LONG_S) == {""}  # it was refused, and connects anew
+
+        await db.execute("DROP FUNCTION task_wake")
+        await db.execute("ALTER FUNCTION task_wake_again RENAME TO task_wake")
+
+        await wakeup.flush(timeout_s=LONG_S)
+        assert not wakeup._to_send
 
 
 async def test_a_ring_waits_neither_for_the_disk_nor_under_the_lock_of_the_business_commit(
@@ -263,6 +327,102 @@ async def test_the_dead_are_not_woken(db: Database, wakeup: Wakeup, idler: MakeI
         await queue.rescue_lost(connection, silent_s=60, max_crashes=3, reason="it fell silent")
 
     assert await waiting(db) == {3}
+
+
+async def test_who_finds_work_after_its_connection_was_cut_is_not_known_to_wait(
+    db: Database, wakeup: Wakeup, make_database: Callable[[], str]
+) -> None:
+    async with Database(make_database(), name="victim") as other:
+        victim = Wakeup(other)
+        one = Idler(victim, Claimer(db, lane=LANE, boot=1, lease_s=60))
+        async with running(victim):
+            await one.wait(LONG_S)
+            await one.claim(1)
+            assert await waiting(db) == {1}
+
+            await put(db, wakeup, is_rung=False)
+            await db.fetch_value(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                " WHERE application_name = 'hyperion victim'"
+            )
+            await asyncio.wait_for(one.wait(60), LONG_S)
+
+            assert len(await one.claim(1)) == 1
+    assert await waiting(db) == set()
+
+
+class Deposed(Claimer):
+    """Its user is cancelled as soon as it has got something."""
+
+    def __init__(self, db: Database) -> None:
+        super().__init__(db, lane=LANE, boot=1, lease_s=60)
+        self.user: asyncio.Task[list[Lease]] | None = None
+
+    async def claim(self, limit: int) -> list[Lease]:
+        leases = await super().claim(limit)
+        if leases and self.user:
+            self.user.cancel()
+        return leases
+
+
+async def test_what_is_claimed_while_the_claimer_is_cancelled_is_put_back_by_its_next_claim(db: Database) -> None:
+    claimer = Deposed(db)
+    one = Idler(Wakeup(db), claimer)
+    await one.claim(1)
+    await put(db, Wakeup(db), is_rung=False)
+
+    claimer.user = asyncio.create_task(one.claim(1))
+    with pytest.raises(asyncio.CancelledError):
+        await claimer.user
+    claimer.user = None
+
+    assert len(await one.claim(1)) == 1
+
+
+class Forgetful(HeldConnection):
+    """Loses the answer to one statement after it took place."""
+
+    loses = ""
+
+    async def fetch(self, query: str, *args: Any) -> list[Record]:
+        rows = await super().fetch(query, *args)
+        if self.loses and self.loses in query:
+            self.loses = ""
+            raise DatabaseUnavailable("the answer was lost")
+        return rows
+
+
+async def test_who_does_not_know_whether_it_is_known_to_wait_says_so_again(db: Database, wakeup: Wakeup) -> None:
+    claimer = Claimer(db, lane=LANE, boot=1, lease_s=60)
+    claimer.connection = connection = Forgetful(db, durable=False)
+    one = Idler(wakeup, claimer)
+    await one.claim(1)
+    await put(db, wakeup, is_rung=False)
+
+    connection.loses = "SET is_idle = false"
+    [lease] = await one.claim(1)
+    async with db.transaction() as transaction:
+        await queue.finish(transaction, [lease])
+
+    assert await one.claim(1) == []
+    assert await waiting(db) == {1}
+    connection.drop()
+
+
+async def test_who_is_busy_is_not_known_to_wait_although_an_answer_was_lost(db: Database, wakeup: Wakeup) -> None:
+    claimer = Claimer(db, lane=LANE, boot=1, lease_s=60)
+    claimer.connection = connection = Forgetful(db, durable=False)
+    one = Idler(wakeup, claimer)
+    connection.loses = "INSERT INTO task_claimer"
+    with pytest.raises(DatabaseUnavailable):
+        await one.claim(1)
+    assert await waiting(db) == {1}
+    await put(db, wakeup, is_rung=False)
+
+    assert len(await one.claim(1)) == 1
+
+    assert await waiting(db) == set()
+    connection.drop()
 
 
 async def _count(boots: Awaitable[set[int]], wanted: int) -> bool:
