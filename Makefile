@@ -8,19 +8,19 @@ BENCH_READY := $(VENV)/.bench-ready
 .PHONY: run run-hub test chaos fuzz check format bench-queue bench-tree bench-http bench-hub bench-eyes clean help
 
 help:
-	@echo "make run     set up, start an embedded Postgres and the whole system (PORT=7860)"
-	@echo "make run-hub  the same with photos on a Hub of its own, of which ARGS='--rage 0.2' makes a bad one"
-	@echo "make test    set up and run the tests"
-	@echo "make chaos   kill, stop and cut off a tree for MINUTES=10 and check that nothing is lost (SEED= again)"
-	@echo "make fuzz    send a system what its OpenAPI document allows and what not, for MINUTES=5 (SEED= again)"
-	@echo "make check   lint, types and import layers"
-	@echo "make format  rewrite the code the way make check wants it"
+	@echo "make run          set up, start an embedded Postgres and the whole system (PORT=7860)"
+	@echo "make run-hub      the same with photos on a Hub of its own, of which ARGS='--rage 0.2' makes a bad one"
+	@echo "make test         set up and run the tests"
+	@echo "make chaos        kill, stop and cut off a tree for MINUTES=10 and check that nothing is lost (SEED= again)"
+	@echo "make fuzz         send a system what its OpenAPI document allows and what not, for MINUTES=5 (SEED= again)"
+	@echo "make check        lint, types and import layers"
+	@echo "make format       rewrite the code the way make check wants it"
 	@echo "make bench-queue  measure the queue beside others, about 15 minutes (ARGS='--rounds 1'; docs/benchmarks.md)"
 	@echo "make bench-tree   measure start, healing, memory and idleness of the tree, about 4 minutes"
 	@echo "make bench-http   measure requests, uploads and open sockets of one web process, about 6 minutes"
 	@echo "make bench-hub    measure the archiver against a Hub of its own, about 2 minutes"
 	@echo "make bench-eyes   measure photos a second and memory with the model in ten workers, about 3 minutes"
-	@echo "make clean   remove the virtual environment and caches; var/, the data, stays"
+	@echo "make clean        remove the virtual environment and caches; var/, the data, stays"
 
 run: $(READY)
 	@echo "Hyperion is up once it logs node.started with its URL; the README has a first photo. Ctrl-C stops it."
@@ -71,7 +71,7 @@ clean:
 # The stamp is written last, so an interrupted install is done again.
 $(READY): setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Hyperion needs Python 3.11 or newer; this is %s. Try: make PYTHON=python3.12 …" % sys.version.split()[0])'
-	@echo "Setting up $(VENV) (a minute, once)"
+	@echo "Setting up $(VENV) (a minute or a few, once)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
