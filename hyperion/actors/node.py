@@ -135,9 +135,17 @@ class Node:
             log.warning("lease.rescued", who=who, returned=freed.returned, dead=freed.dead)
 
     async def restarts_asked_for(self, labels: list[str]) -> list[tuple[int, str]]:
-        """List the `restart` messages for actors that have no process, as (message id, label)."""
+        """List the messages by which actors that have no process are to begin a new life, as (message id, label).
+
+        With each `restart` goes a `drain` that came before it: the actor is down already.
+        """
         mail = await mailbox.read(self._db, labels)
-        return [(message_id, recipient) for message_id, recipient, verb, _ in mail if verb == "restart"]
+        last = {recipient: message_id for message_id, recipient, verb, _ in mail if verb == "restart"}
+        return [
+            (message_id, recipient)
+            for message_id, recipient, verb, _ in mail
+            if verb in ("drain", "restart") and message_id <= last.get(recipient, 0)
+        ]
 
     async def obeyed(self, message_ids: list[int]) -> None:
         """Delete messages that were acted upon."""

@@ -130,6 +130,7 @@ async def test_a_message_to_a_drained_worker_is_obeyed_in_its_next_life(
     await mailbox.send(db, "Eos", "drain")
     await until(lambda: "worker Eos" not in tree.processes())
 
+    await mailbox.send(db, "Eos", "drain")  # it is drained already
     await mailbox.send(db, "Eos", "pause")
     await mailbox.send(db, "Eos", "restart")
 
