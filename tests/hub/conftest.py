@@ -27,6 +27,7 @@ QUICK = {
 }
 
 MakeHub = Callable[..., HubStore]
+Boot = Callable[..., Settings]
 
 
 @pytest.fixture(autouse=True)
@@ -81,3 +82,15 @@ async def make_hub_store(hub_settings: Callable[..., Settings]) -> AsyncIterator
 def hub_store(make_hub_store: MakeHub, request: pytest.FixtureRequest) -> HubStore:
     """The store in the Hub's repository, by either way of sending photos."""
     return make_hub_store(HYPERION_HUB_XET=str(request.param == "xet"))
+
+
+@pytest.fixture
+def settings(hub_settings: Callable[..., Settings], database_url: str) -> Boot:
+    """Makes the settings of an archiver on the test's database; by LFS unless told otherwise."""
+
+    def make(**more: str) -> Settings:
+        return hub_settings(
+            **{"DATABASE_URL": database_url, "HYPERION_POLL_S": "0.05", "HYPERION_HUB_XET": "no"} | more
+        )
+
+    return make

@@ -1,7 +1,5 @@
 """The archiver on the Hub: every photo there once, and nobody lost, whatever the Hub does."""
 
-from collections.abc import Callable
-
 import pytest
 
 from hyperion import queue
@@ -25,7 +23,7 @@ from tests.hub.archive import (
     statuses,
     statuses_are,
 )
-from tests.hub.conftest import REPO
+from tests.hub.conftest import REPO, Boot
 from tests.hub.faults import Fault, Where
 from tests.hub.repository import Commit
 from tests.hub.server import Hub
@@ -33,15 +31,6 @@ from tests.photos import make_photo
 from tests.until import until
 
 STORE = f"hub:{REPO}"
-Boot = Callable[..., Settings]
-
-
-@pytest.fixture
-def settings(hub_settings: Callable[..., Settings], database_url: str) -> Boot:
-    def make(**more: str) -> Settings:
-        return hub_settings(DATABASE_URL=database_url, HYPERION_POLL_S="0.05", HYPERION_HUB_XET="no", **more)
-
-    return make
 
 
 @pytest.fixture(autouse=True)

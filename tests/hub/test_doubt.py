@@ -1,7 +1,6 @@
 """Commits of which nobody knows the end, and archivers that no longer lead: nothing comes back, nothing is mixed up."""
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
@@ -9,7 +8,6 @@ from hyperion import queue
 from hyperion.db import Database
 from hyperion.media.store import state
 from hyperion.queue import Wakeup
-from hyperion.settings import Settings
 from tests.hub import faults
 from tests.hub.archive import (
     add_photo,
@@ -22,22 +20,11 @@ from tests.hub.archive import (
     statuses,
     statuses_are,
 )
-from tests.hub.conftest import REPO
+from tests.hub.conftest import REPO, Boot
 from tests.hub.server import Hub
 from tests.until import until
 
 STORE = f"hub:{REPO}"
-Boot = Callable[..., Settings]
-
-
-@pytest.fixture
-def settings(hub_settings: Callable[..., Settings], database_url: str) -> Boot:
-    def make(**more: str) -> Settings:
-        return hub_settings(
-            **{"DATABASE_URL": database_url, "HYPERION_POLL_S": "0.05", "HYPERION_HUB_XET": "no"} | more
-        )
-
-    return make
 
 
 @pytest.fixture(autouse=True)
