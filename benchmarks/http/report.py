@@ -33,6 +33,10 @@ class Results:
         self._values[system, scenario].append(value)
         self._units[system, scenario] = unit
 
+    def add_stolen(self, share: float) -> None:
+        """Take in how much of the processors' time, in 0..1, the hypervisor took during a measurement."""
+        self.add("machine", "stolen", share * 100, "%")
+
     def median(self, system: str, scenario: str) -> float | None:
         """Return the median of what was measured; None where nothing was."""
         values = self._values.get((system, scenario))

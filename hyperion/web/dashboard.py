@@ -1,5 +1,6 @@
 """The fleet of workers: who does what, and giving it something to do."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Literal
@@ -98,15 +99,16 @@ async def show_fleet(request: web.Request, session: Session) -> Fleet:
 
 async def read_fleet(db: Database, *, store_name: str, offline_s: float) -> Fleet:
     """Return what everybody is shown of the workers, as it is now. Raises DatabaseUnavailable."""
-    rows = await db.fetch(SQL.workers)
+    rows, queue_depth, store = await asyncio.gather(
+        db.fetch(SQL.workers), count_ready(db, lane=ANALYSE_LANE), state.show(db, store_name)
+    )
     nodes = [_node(row, offline_s=offline_s) for row in rows]
     statuses = [node.status for node in nodes]
-    store = await state.show(db, store_name)
     return Fleet(
         total_active_fleet=statuses.count("Active") + statuses.count("Working"),
         cluster_status=cluster_status(statuses),
         nodes=nodes,
-        queue_depth=await count_ready(db, lane=ANALYSE_LANE),
+        queue_depth=queue_depth,
         last_updated=rows[0]["read_at"] if rows else datetime.now(UTC),
         store=msgspec.convert(store, StoreView, from_attributes=True),
     )

@@ -110,15 +110,15 @@ WITH box AS (
         ($6::float8::numeric / 0.005)::float8 AS cells
 ),
 cut AS MATERIALIZED (
-    SELECT c.lat_cell, c.lng_cell, m.confidence, m.labels
+    SELECT c.lat_cell, c.lng_cell, m.labels, m.photos, m.rated, m.confidence
     FROM box AS b
     JOIN map_cell AS c
         ON c.user_id = $1
         AND c.lat_cell BETWEEN map_cell_of($2) AND map_cell_of($3)
         AND c.lng_cell BETWEEN map_cell_of($4) AND map_cell_of($5)
         AND NOT (c.lat_cell >= b.south AND c.lat_cell < b.north AND c.lng_cell >= b.west AND c.lng_cell < b.east)
-    CROSS JOIN LATERAL (
-        SELECT confidence::numeric AS confidence, labels
+    CROSS JOIN LATERAL (  -- grouped cell by cell: few photos of a cell differ in their labels
+        SELECT labels, count(*) AS photos, count(confidence) AS rated, sum(confidence::numeric) AS confidence
         FROM media
         WHERE user_id = $1
           AND map_cell_of(lat) = c.lat_cell
@@ -127,7 +127,7 @@ cut AS MATERIALIZED (
           AND lat IS NOT NULL
           AND lat BETWEEN $2 AND $3
           AND lng BETWEEN $4 AND $5
-        OFFSET 0  -- cell by cell: the planner takes most cells for cut and would read all photos instead
+        GROUP BY labels
     ) AS m
 ),
 counted AS (
@@ -146,7 +146,7 @@ counted AS (
           AND lng_cell >= b.west
           AND lng_cell < b.east
         UNION ALL
-        SELECT lat_cell, lng_cell, 1, num_nonnulls(confidence), confidence FROM cut
+        SELECT lat_cell, lng_cell, photos, rated, confidence FROM cut
     ) AS part
     GROUP BY lat_row, lng_row
 ),
@@ -165,7 +165,7 @@ named AS (
           AND lng_cell >= b.west
           AND lng_cell < b.east
         UNION ALL
-        SELECT lat_cell, lng_cell, l.label, 1 FROM cut CROSS JOIN LATERAL unnest(labels) AS l (label)
+        SELECT lat_cell, lng_cell, l.label, photos FROM cut CROSS JOIN LATERAL unnest(labels) AS l (label)
     ) AS part
     GROUP BY lat_row, lng_row, label
     ORDER BY lat_row, lng_row, sum(things) DESC, label
