@@ -107,7 +107,7 @@ class Settings(HubSettings, DetectorSettings):
         "HYPERION_POLL_S",
         read.seconds(0.05, 60),
         1.0,
-        "time within which idle actors of a lane look for work unwoken, twice together",
+        "time within which the idle actors of a lane look for work unwoken, once together",
     )
     lease_s: float = _setting(
         "HYPERION_LEASE_S",

@@ -133,6 +133,6 @@ class ClaimingActor(Actor):
 
     def _poll_s(self) -> float:
         """Return how long to wait for the bell. The pollers of a lane share the looking: together
-        they look twice in `poll_s` seconds, so that an idle fleet is quiet.
+        they look once in `poll_s` seconds, so that an idle fleet is quiet.
         """
-        return self.settings.poll_s * max(1.0, self.pollers / 2) * random.uniform(0.75, 1.25)  # noqa: S311  (jitter)
+        return self.settings.poll_s * self.pollers * random.uniform(0.75, 1.25)  # noqa: S311  (jitter)

@@ -24,7 +24,7 @@ from hyperion.settings import Settings
 
 log = logs.get_logger()
 
-OBSERVE_S = 1.0
+OBSERVE_S = 2.0
 OBSERVE_STARTING_S = 0.01
 ABORT_TO_KILL_S = 2.0
 START_SILENCE_S = 30.0
@@ -182,7 +182,7 @@ class Supervisor:
         del self._parked[spec.name]
 
     async def _observe_forever(self) -> None:
-        """Read all heartbeats in one query, about once a second, faster while somebody starts."""
+        """Read all heartbeats in one query, every OBSERVE_S seconds, faster while somebody starts."""
         while True:
             if self._postgres:
                 self._postgres.ensure_running()

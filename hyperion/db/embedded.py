@@ -29,6 +29,7 @@ SETTINGS = {
     "max_connections": "200",
     "shared_buffers": "256MB",
     "max_wal_size": "2GB",
+    "wal_writer_delay": "1s",  # beats and claims, which wait for no disk, can wait for the log's writer too
     "log_min_messages": "warning",
     "log_line_prefix": "",
     "logging_collector": "off",
