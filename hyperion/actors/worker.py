@@ -168,8 +168,7 @@ class Worker(ClaimingActor):
 
         async def write(tx: PhotoTransaction) -> None:
             await queue.hold(tx.connection, lease)
-            await photos.advance(tx, media_id, Status.EXTRACTING, worker=self.life.label)
-            found[:] = [await photos.find(tx, media_id)]
+            found[:] = [await photos.advance(tx, media_id, Status.EXTRACTING, worker=self.life.label)]
 
         await self.write(write)
         self.show_task(lease.task_id, Status.EXTRACTING)
@@ -215,9 +214,13 @@ class Worker(ClaimingActor):
     async def _keep_facts(self, lease: Lease, photo: Photo, extract: Extract) -> None:
         async def write(tx: PhotoTransaction) -> None:
             await queue.hold(tx.connection, lease)
-            await photos.advance(tx, photo.id, Status.PROCESSING, worker=self.life.label)
-            await findings.write_facts(
-                tx, photo.id, extract.facts, address=extract.address, thumbnail=extract.thumbnail
+            await findings.keep_facts(
+                tx,
+                photo.id,
+                extract.facts,
+                address=extract.address,
+                thumbnail=extract.thumbnail,
+                worker=self.life.label,
             )
 
         await self.write(write)
@@ -225,12 +228,10 @@ class Worker(ClaimingActor):
     async def _keep_finding(self, lease: Lease, photo: Photo, finding: Finding) -> None:
         async def write(tx: PhotoTransaction) -> None:
             await queue.finish(tx.connection, [lease])
-            await photos.lock(tx, photo.id)
             await photos.drop_blob(tx, photo.id)
             await self.count(tx, done=1)
             # From here on the user's other photos wait for the commit.
-            await photos.advance(tx, photo.id, Status.READY, worker=self.life.label)
-            await findings.write_finding(tx, photo.id, finding)
+            await findings.keep_finding(tx, photo.id, finding, worker=self.life.label)
 
         await self.write(write)
 

@@ -30,9 +30,9 @@ async def analyse(site: Site, media_id: UUID) -> None:
             await photos.store_done(tx, [media_id])
         else:
             await photos.reopen(tx, media_id, reason="again")
-        for status in (Status.EXTRACTING, Status.PROCESSING, Status.READY):
+        for status in (Status.EXTRACTING, Status.PROCESSING):
             await photos.advance(tx, media_id, status)
-        await findings.write_finding(tx, media_id, SEEN)
+        await findings.keep_finding(tx, media_id, SEEN, worker="Helios")
 
 
 @pytest.fixture
@@ -150,8 +150,7 @@ async def test_a_correction_outlasts_the_analysis_that_it_races_with(
 
     async def analysis(held: asyncio.Event | None = None) -> None:
         async with photo_transaction(site.db, site.wakeup) as tx:
-            await photos.advance(tx, photo, Status.READY)
-            await findings.write_finding(tx, photo, SEEN)
+            await findings.keep_finding(tx, photo, SEEN, worker="Helios")
             if held:
                 await held.wait()
 

@@ -1,0 +1,1 @@
+DROP FUNCTION write_history(uuid[], text[], text, text, text, text);
