@@ -17,6 +17,7 @@ from hyperion import logs, queue
 from hyperion.actors.claiming import FOR_EVER, ClaimingActor
 from hyperion.actors.memory import MemoryLimit, give_memory_back, keep_memory
 from hyperion.actors.photo_file import PhotoFile
+from hyperion.actors.scheduling import take_long_turns
 from hyperion.actors.specs import TITANS, Life
 from hyperion.errors import (
     LeaseLost,
@@ -43,7 +44,6 @@ log = logs.get_logger()
 T = TypeVar("T")
 
 EXIT_STUCK = 6
-EYES_NICE = 10  # of that thread alone: what is in a transaction lets others wait, and must not wait for decoders
 NO_MEMORY = "The photo takes more memory than there is for it."
 PREPARE_AFTER_S = 1.0
 PREPARE_APART_S = 0.2
@@ -73,7 +73,7 @@ class Worker(ClaimingActor):
         self.pollers = settings.workers
         self.place = TITANS.index(life.spec.name) if life.spec.name in TITANS else 0
         self._store = make_store(settings)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="eyes", initializer=os.nice, initargs=(EYES_NICE,))
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="eyes", initializer=take_long_turns)
         self._detector = make_detector(settings, self._thread)
         self._gazetteer = Gazetteer(settings.var_dir)
         self._memory = MemoryLimit()
@@ -168,8 +168,7 @@ class Worker(ClaimingActor):
 
         async def write(tx: PhotoTransaction) -> None:
             await queue.hold(tx.connection, lease)
-            await photos.advance(tx, media_id, Status.EXTRACTING, worker=self.life.label)
-            found[:] = [await photos.find(tx, media_id)]
+            found[:] = [await photos.advance(tx, media_id, Status.EXTRACTING, worker=self.life.label)]
 
         await self.write(write)
         self.show_task(lease.task_id, Status.EXTRACTING)
@@ -215,9 +214,13 @@ class Worker(ClaimingActor):
     async def _keep_facts(self, lease: Lease, photo: Photo, extract: Extract) -> None:
         async def write(tx: PhotoTransaction) -> None:
             await queue.hold(tx.connection, lease)
-            await photos.advance(tx, photo.id, Status.PROCESSING, worker=self.life.label)
-            await findings.write_facts(
-                tx, photo.id, extract.facts, address=extract.address, thumbnail=extract.thumbnail
+            await findings.keep_facts(
+                tx,
+                photo.id,
+                extract.facts,
+                address=extract.address,
+                thumbnail=extract.thumbnail,
+                worker=self.life.label,
             )
 
         await self.write(write)
@@ -225,12 +228,10 @@ class Worker(ClaimingActor):
     async def _keep_finding(self, lease: Lease, photo: Photo, finding: Finding) -> None:
         async def write(tx: PhotoTransaction) -> None:
             await queue.finish(tx.connection, [lease])
-            await photos.lock(tx, photo.id)
             await photos.drop_blob(tx, photo.id)
             await self.count(tx, done=1)
             # From here on the user's other photos wait for the commit.
-            await photos.advance(tx, photo.id, Status.READY, worker=self.life.label)
-            await findings.write_finding(tx, photo.id, finding)
+            await findings.keep_finding(tx, photo.id, finding, worker=self.life.label)
 
         await self.write(write)
 

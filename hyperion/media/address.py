@@ -67,7 +67,8 @@ class Gazetteer:
             return None
         names = self._opened()
         reach = FARTHEST_KM / _KM_A_DEGREE
-        low, high = np.searchsorted(self._places["lat"], (lat - reach, lat + reach))
+        band = np.array((lat - reach, lat + reach), np.float32)  # as the table is, or all of that is converted
+        low, high = np.searchsorted(self._places["lat"], band)
         places = self._places[low:high]
         if names is None or not len(places):
             return None

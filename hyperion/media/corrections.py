@@ -86,7 +86,7 @@ async def correct(
     row = await tx.connection.fetchrow(SQL.sum_up, media_id, TRASH_LABELS)
     assert row is not None
     message = f"Detections corrected: {added} added, {len(change)} changed, {removed} removed"
-    await photos.write_history(tx, [media_id], Status(status), action=ACTION, message=message)
+    await photos.write_history(tx, media_id, user_id, Status(status), action=ACTION, message=message)
     return Verdict(row["has_trash"], row["confidence"])
 
 

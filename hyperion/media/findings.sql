@@ -1,29 +1,52 @@
--- name: write_facts
--- $1 media id, $2 latitude, $3 longitude, $4 altitude in metres, $5 technical metadata (JSON text), $6 address
-UPDATE media
-SET lat = $2,
-    lng = $3,
-    altitude = $4,
-    address = $6,
-    technical_metadata = technical_metadata || $5::jsonb
-WHERE id = $1
+-- name: keep_facts
+-- $1 media id, $2 worker, $3 what the history says, $4 latitude, $5 longitude, $6 altitude in metres, $7 address,
+-- $8 technical metadata (JSON text), $9 JPEG bytes of the small picture. From EXTRACTING to PROCESSING; returns
+-- the photo's owner.
+WITH changed AS (
+    UPDATE media
+    SET status = 'PROCESSING',
+        assigned_worker = $2,
+        updated_at = now(),
+        lat = $4,
+        lng = $5,
+        altitude = $6,
+        address = $7,
+        technical_metadata = technical_metadata || $8::jsonb
+    WHERE id = $1
+      AND status = 'EXTRACTING'
+    RETURNING id, user_id
+),
+shown AS (
+    INSERT INTO media_thumbnail (media_id, content)
+    SELECT id, $9
+    FROM changed
+    ON CONFLICT (media_id) DO UPDATE SET content = EXCLUDED.content
+)
+SELECT user_id, write_history(ARRAY[id], ARRAY[user_id], 'PROCESSING', 'STATUS_CHANGE', $3, $2)
+FROM changed
 
--- name: write_thumbnail
--- $1 media id, $2 JPEG bytes
-INSERT INTO media_thumbnail (media_id, content)
-VALUES ($1, $2)
-ON CONFLICT (media_id) DO UPDATE SET content = EXCLUDED.content
-
--- name: write_finding
--- $1 media id, $2 has trash, $3 confidence 0..100 or null, $4 technical metadata (JSON text). Returns
--- nothing for a photo that its owner has corrected.
-UPDATE media
-SET has_trash = $2,
-    confidence = $3,
-    technical_metadata = technical_metadata || $4::jsonb
-WHERE id = $1
-  AND corrected_at IS NULL
-RETURNING id
+-- name: keep_finding
+-- $1 media id, $2 worker, $3 what the history says, $4 has trash, $5 confidence 0..100 or null, $6 technical metadata
+-- (JSON text). From PROCESSING to READY; a photo that its owner has corrected stays as it is otherwise. Returns
+-- its owner, whether it was corrected, and whether it has detections.
+WITH changed AS (
+    UPDATE media
+    SET status = 'READY',
+        assigned_worker = $2,
+        updated_at = now(),
+        has_trash = CASE WHEN corrected_at IS NULL THEN $4 ELSE has_trash END,
+        confidence = CASE WHEN corrected_at IS NULL THEN $5 ELSE confidence END,
+        technical_metadata = technical_metadata || CASE WHEN corrected_at IS NULL THEN $6::jsonb ELSE '{}' END
+    WHERE id = $1
+      AND status = 'PROCESSING'
+    RETURNING id, user_id, corrected_at IS NOT NULL AS is_corrected, labels <> '{}' AS has_detections
+)
+SELECT
+    user_id,
+    is_corrected,
+    has_detections,
+    write_history(ARRAY[id], ARRAY[user_id], 'READY', 'STATUS_CHANGE', $3, $2)
+FROM changed
 
 -- name: forget_detections
 -- $1 media id

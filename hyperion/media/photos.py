@@ -1,6 +1,6 @@
 """Photos in the database: every change of one, inside a transaction that rings the right bells.
 
-A change of status is one conditional UPDATE and one row of history in the same transaction. The
+A change of status is one conditional UPDATE and one row of history in the same statement. The
 history row's number comes from a counter of the user's whose row stays locked until the commit, so
 a user's numbers have no gap and no order but that of the commits: whoever has read up to `seq` has
 missed nothing.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from hyperion.db import Database, load_queries
+from hyperion.db import Database, Record, load_queries
 from hyperion.errors import PhotoGone, StatusConflict
 from hyperion.media import quota
 from hyperion.media.quota import NO_LIMIT, Allowance
@@ -22,6 +22,7 @@ from hyperion.queue import NewTask
 SQL = load_queries(__package__, "photos.sql")
 
 PART_BYTES = 1 << 20
+STATUS_CHANGE = "STATUS_CHANGE"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +44,6 @@ class Photo:
     """What the actors need to know of a photo."""
 
     id: UUID
-    user_id: str
-    filename: str
-    content_type: str
-    size_bytes: int
     pixels: int
     status: Status
     store_path: str
@@ -77,7 +74,8 @@ async def create(
     )
     await quota.hold_to(tx, photo.user_id, allowance)
     await tx.enqueue([archive_task(photo.id)])
-    await write_log(tx, [photo.id], Status.PENDING)
+    message = history_message(Status.PENDING)
+    await write_history(tx, photo.id, photo.user_id, Status.PENDING, action=STATUS_CHANGE, message=message)
 
 
 def archive_task(media_id: UUID) -> NewTask:
@@ -108,17 +106,7 @@ async def find(tx: PhotoTransaction, media_id: UUID) -> Photo:
     row = await tx.connection.fetchrow(SQL.find, media_id)
     if row is None:
         raise PhotoGone(media_id)
-    return Photo(
-        id=row["id"],
-        user_id=row["user_id"],
-        filename=row["filename"],
-        content_type=row["content_type"],
-        size_bytes=row["size_bytes"],
-        pixels=row["width"] * row["height"],
-        status=Status(row["status"]),
-        store_path=row["store_path"],
-        is_stored=row["stored_at"] is not None,
-    )
+    return _photo(row)
 
 
 async def find_paths(db: Database, media_ids: Sequence[UUID]) -> dict[UUID, tuple[str, int]]:
@@ -149,18 +137,26 @@ async def lock(tx: PhotoTransaction, media_id: UUID) -> Status | None:
 
 async def advance(
     tx: PhotoTransaction, media_id: UUID, status: Status, *, worker: str | None = None, reason: str | None = None
-) -> None:
+) -> Photo:
     """Take one photo to `status`, with a row of history.
 
     To be where it should go already is not an error and writes nothing, so a step whose commit was
     uncertain can be repeated. `reason` is kept in the history and, for FAILED, with the photo.
     Raises PhotoGone, or StatusConflict where that step is not legal.
     """
-    if await _change(tx, [media_id], status, REACHED_FROM[status], worker=worker, reason=reason):
-        return
-    now = (await find(tx, media_id)).status
-    if now is not status:
-        raise StatusConflict(media_id, now, status)
+    changed = await _change(tx, [media_id], status, REACHED_FROM[status], worker=worker, reason=reason)
+    return _photo(changed[0]) if changed else await known_at(tx, media_id, status)
+
+
+async def known_at(tx: PhotoTransaction, media_id: UUID, status: Status) -> Photo:
+    """Return a photo that could not be taken to `status`, if only because it is there already.
+
+    Raises PhotoGone, or StatusConflict.
+    """
+    photo = await find(tx, media_id)
+    if photo.status is not status:
+        raise StatusConflict(media_id, photo.status, status)
+    return photo
 
 
 async def abandon(tx: PhotoTransaction, media_ids: Sequence[UUID], *, reason: str) -> int:
@@ -182,7 +178,7 @@ async def store_done(tx: PhotoTransaction, media_ids: Sequence[UUID]) -> set[UUI
     existing = await _lock_all(tx, media_ids)
     await tx.connection.execute(SQL.mark_stored, existing)
     changed = await _change(tx, existing, Status.UPLOADED, {Status.PENDING})
-    await tx.enqueue([analyse_task(media_id) for media_id in changed])
+    await tx.enqueue([analyse_task(row["id"]) for row in changed])
     return set(existing)
 
 
@@ -227,32 +223,17 @@ async def list_stuck(db: Database, status: Status, *, older_than_s: float, limit
     return [row["id"] for row in await db.fetch(SQL.list_stuck, status, older_than_s, limit)]
 
 
-async def write_log(
-    tx: PhotoTransaction,
-    media_ids: Sequence[UUID],
-    status: Status,
-    *,
-    worker: str | None = None,
-    reason: str | None = None,
-) -> None:
-    """Write down that photos have changed their status."""
-    message = f"Status changed to {status}" + (f": {reason}" if reason else "")
-    await write_history(tx, media_ids, status, action="STATUS_CHANGE", message=message, worker=worker)
+def history_message(status: Status, reason: str | None = None) -> str:
+    """Return what the history says of a change of status."""
+    return f"Status changed to {status}" + (f": {reason}" if reason else "")
 
 
 async def write_history(
-    tx: PhotoTransaction,
-    media_ids: Sequence[UUID],
-    status: Status,
-    *,
-    action: str,
-    message: str,
-    worker: str | None = None,
+    tx: PhotoTransaction, media_id: UUID, user_id: str, status: Status, *, action: str, message: str
 ) -> None:
-    """Write one row of history for each photo, which is in `status`, numbered in its user's feed."""
-    rows = await tx.connection.fetch(SQL.log_changes, media_ids, status, action, message, worker)
-    for user_id in {row["user_id"] for row in rows}:
-        tx.has_changed(user_id)
+    """Write one row of history for a photo of the user's, which is in `status`, numbered in the user's feed."""
+    await tx.connection.execute(SQL.write_history, media_id, user_id, status, action, message)
+    tx.has_changed(user_id)
 
 
 async def _change(
@@ -263,15 +244,28 @@ async def _change(
     *,
     worker: str | None = None,
     reason: str | None = None,
-) -> list[UUID]:
+) -> list[Record]:
+    """Take those photos to `status` that are where they may be now, with their history; return their rows."""
     if len(media_ids) > 1:
         await _lock_all(tx, media_ids)
     failed_reason = (reason or "unknown") if status is Status.FAILED else None
-    rows = await tx.connection.fetch(SQL.change_status, media_ids, status, list(may_be), worker, failed_reason)
-    changed = [row["id"] for row in rows]
-    if changed:
-        await write_log(tx, changed, status, worker=worker, reason=reason)
+    message = history_message(status, reason)
+    changed = await tx.connection.fetch(
+        SQL.change_status, media_ids, status, list(may_be), worker, failed_reason, message
+    )
+    for row in changed:
+        tx.has_changed(row["user_id"])
     return changed
+
+
+def _photo(row: Record) -> Photo:
+    return Photo(
+        id=row["id"],
+        pixels=row["width"] * row["height"],
+        status=Status(row["status"]),
+        store_path=row["store_path"],
+        is_stored=row["is_stored"],
+    )
 
 
 async def _lock_all(tx: PhotoTransaction, media_ids: Sequence[UUID]) -> list[UUID]:

@@ -17,7 +17,7 @@ WHERE media_id = $1
 
 -- name: find
 -- $1 media id
-SELECT id, user_id, filename, content_type, size_bytes, width, height, status, store_path, stored_at
+SELECT id, user_id, status, width, height, store_path, stored_at IS NOT NULL AS is_stored
 FROM media
 WHERE id = $1
 
@@ -36,41 +36,34 @@ FOR NO KEY UPDATE
 
 -- name: change_status
 -- $1 media ids, $2 new status, $3 statuses it may have now, $4 worker (null: as it is), $5 why it
--- failed (FAILED only). Returns the ids that changed.
-UPDATE media
-SET status = $2,
-    assigned_worker = COALESCE($4, assigned_worker),
-    failed_reason = $5,
-    updated_at = now()
-WHERE id = ANY ($1::uuid[])
-  AND status = ANY ($3::text[])
-RETURNING id
-
--- name: log_changes
--- $1 media ids, $2 status, $3 action, $4 message, $5 worker or null. Numbers the rows in each
--- user's feed, whose row stays locked until the commit; returns the users.
-WITH changed AS MATERIALIZED (
-    SELECT
-        id,
-        user_id,
-        row_number() OVER (PARTITION BY user_id ORDER BY id) AS place,
-        count(*) OVER (PARTITION BY user_id) AS total
-    FROM media
+-- failed (FAILED only), $6 what the history says. Returns the photos that changed.
+WITH changed AS (
+    UPDATE media
+    SET status = $2,
+        assigned_worker = COALESCE($4, assigned_worker),
+        failed_reason = $5,
+        updated_at = now()
     WHERE id = ANY ($1::uuid[])
-),
-numbered AS (
-    INSERT INTO feed AS f (user_id, seq)
-    SELECT DISTINCT user_id, total
-    FROM changed
-    ORDER BY user_id
-    ON CONFLICT (user_id) DO UPDATE SET seq = f.seq + EXCLUDED.seq
-    RETURNING f.user_id, f.seq
+      AND status = ANY ($3::text[])
+    RETURNING id, user_id, status, width, height, store_path, stored_at IS NOT NULL AS is_stored
 )
-INSERT INTO media_log (user_id, seq, media_id, status, action, message, worker_name)
-SELECT c.user_id, n.seq - c.total + c.place, c.id, $2, $3, $4, $5
-FROM changed AS c
-JOIN numbered AS n ON n.user_id = c.user_id
-RETURNING user_id
+SELECT
+    id,
+    user_id,
+    status,
+    width,
+    height,
+    store_path,
+    is_stored,
+    (
+        SELECT write_history(array_agg(id), array_agg(user_id), $2, 'STATUS_CHANGE', $6, $4)
+        FROM changed
+    ) AS logged
+FROM changed
+
+-- name: write_history
+-- $1 media id, $2 its owner, $3 status, $4 action, $5 what the history says.
+SELECT write_history(ARRAY[$1::uuid], ARRAY[$2::text], $3, $4, $5, NULL)
 
 -- name: mark_stored
 -- $1 media ids. Also for those that were given up as FAILED meanwhile: the file is there.
@@ -88,12 +81,18 @@ ORDER BY id
 FOR UPDATE
 
 -- name: drop_blob
--- $1 media id. The bytes stay while the store does not have them.
-DELETE FROM media_blob AS b
-USING media AS m
-WHERE b.media_id = $1
-  AND m.id = b.media_id
-  AND m.stored_at IS NOT NULL
+-- $1 media id. The bytes stay while the store does not have them. The photo is locked first, as by who
+-- deletes it: each would wait for the other's rows.
+WITH stored AS MATERIALIZED (
+    SELECT id
+    FROM media
+    WHERE id = $1
+      AND stored_at IS NOT NULL
+    FOR NO KEY UPDATE
+)
+DELETE FROM media_blob
+USING stored
+WHERE media_id = stored.id
 
 -- name: delete_media
 -- $1 user id, $2 media ids (null: all of the user's). Returns what has to go from the store.

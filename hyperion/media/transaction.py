@@ -30,8 +30,8 @@ class PhotoTransaction:
         self._rings.lane(lane, tasks)
 
     def has_changed(self, user_id: str) -> None:
-        """Note that photos of the user have changed."""
-        self._rings.channel(LIVE_CHANNEL, user_id)
+        """Note that photos of the user have changed; who watches them is to hear it on LIVE_CHANNEL."""
+        self._rings.function("live_wake", user_id)
 
 
 @asynccontextmanager

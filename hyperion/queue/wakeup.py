@@ -37,18 +37,23 @@ def claimer_channel(boot: int) -> str:
 
 
 class Rings:
-    """Bells that are to be rung together: channels with payloads, and lanes with numbers of new tasks."""
+    """Bells that are to be rung together: channels and functions with payloads, lanes with numbers of new tasks."""
 
     def __init__(self) -> None:
         self._channels: defaultdict[str, set[str]] = defaultdict(set)
+        self._functions: defaultdict[str, set[str]] = defaultdict(set)
         self._lanes: Counter[str] = Counter()
 
     def __bool__(self) -> bool:
-        return bool(self._channels or self._lanes)
+        return bool(self._channels or self._functions or self._lanes)
 
     def channel(self, name: str, payload: str = "") -> None:
         """Wake whoever listens there. An empty payload means: look at everything."""
         self._channels[name].add(payload)
+
+    def function(self, name: str, payload: str) -> None:
+        """Wake whom a function of the database chooses; it gets its payloads as one array of text."""
+        self._functions[name].add(payload)
 
     def lane(self, name: str, tasks: int = 1) -> None:
         """Wake as many of those who wait for work in the lane."""
@@ -58,6 +63,8 @@ class Rings:
         """Ring what `other` rings, too."""
         for name, payloads in other._channels.items():
             self._channels[name] |= payloads
+        for name, payloads in other._functions.items():
+            self._functions[name] |= payloads
         self._lanes.update(other._lanes)
 
     def statements(self) -> str:
@@ -67,6 +74,8 @@ class Rings:
         calls = ["set_config('synchronous_commit', 'off', true)"]
         for name, payloads in self._channels.items():
             calls += [f"pg_notify({_literal(name)}, {_literal(text)})" for text in _joined(payloads)]
+        for name, payloads in self._functions.items():
+            calls.append(f"{name}(ARRAY[{', '.join(map(_literal, sorted(payloads)))}])")
         calls += [f"task_wake({_literal(lane)}, {min(tasks, MOST_WOKEN)})" for lane, tasks in self._lanes.items()]
         return "".join(f"SELECT {call};" for call in calls)
 

@@ -1,6 +1,7 @@
 """The pool: who is lent which connection, and what becomes of those that are broken or idle."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import asyncpg
@@ -12,12 +13,35 @@ from hyperion.errors import DatabaseUnavailable
 from tests.until import until
 
 
+@pytest.fixture
+async def connections(database_url: str) -> AsyncIterator[Connections]:
+    """Two that are closed as soon as they are idle for a moment."""
+
+    async def open_one() -> asyncpg.Connection:
+        return await asyncpg.connect(database_url)
+
+    connections = Connections(open_one, most=2, idle_s=0.05)
+    yield connections
+    await connections.close()
+
+
 async def pid(db: Database) -> int:
     return int(await db.fetch_value("SELECT pg_backend_pid()"))
 
 
 async def test_one_after_the_other_is_lent_the_same_connection(db: Database) -> None:
     assert await pid(db) == await pid(db)
+
+
+async def test_the_one_that_is_open_for_longest_is_lent_first_whichever_came_back_last(
+    connections: Connections,
+) -> None:
+    first, second = [await connections.borrow(timeout_s=1) for _ in range(2)]
+    for order in ([first, second], [second, first]):
+        for connection in order:
+            connections.give_back(connection)
+
+        assert [await connections.borrow(timeout_s=1) for _ in range(2)] == [first, second]
 
 
 async def test_at_once_each_is_lent_its_own_and_one_too_many_is_told_so(database_url: str) -> None:
@@ -60,11 +84,7 @@ async def test_a_connection_that_the_server_closed_is_not_lent_again(db: Databas
     await other.close()
 
 
-async def test_what_is_idle_for_long_is_closed(database_url: str) -> None:
-    async def open_one() -> asyncpg.Connection:
-        return await asyncpg.connect(database_url)
-
-    connections = Connections(open_one, most=2, idle_s=0.05)
+async def test_what_is_idle_for_long_is_closed(connections: Connections) -> None:
     lent = [await connections.borrow(timeout_s=1), await connections.borrow(timeout_s=1)]
     for connection in lent:
         connections.give_back(connection)

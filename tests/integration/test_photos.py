@@ -21,7 +21,7 @@ from hyperion.media import photos, recovery
 from hyperion.media.photos import NewPhoto
 from hyperion.media.status import REACHED_FROM, Status, is_legal_walk
 from hyperion.media.store import Item, LocalStore
-from hyperion.media.transaction import ANALYSE_LANE, PhotoTransaction, photo_transaction
+from hyperion.media.transaction import ANALYSE_LANE, LIVE_CHANNEL, PhotoTransaction, photo_transaction
 from hyperion.queue import Claimer, Lease, NewTask, Wakeup
 from hyperion.settings import Settings, load
 from tests.photos import make_photo
@@ -181,6 +181,41 @@ async def test_a_number_is_visible_only_after_all_lower_ones_of_the_user(db: Dat
 
     assert seen == [1, 2]
     assert [row["seq"] for row in await db.fetch("SELECT seq FROM media_log ORDER BY seq")] == [1, 2, 3, 4]
+
+
+async def test_a_change_wakes_those_who_watch_and_one_that_nobody_watches_wakes_nobody(
+    db: Database, wakeup: Wakeup
+) -> None:
+    for user in ("u1", "u2"):
+        await add_user(db, user)
+    await db.execute("INSERT INTO socket_place (user_id, place, boot) VALUES ('u2', 1, 7), ('u2', 2, 7)")
+    listener = Wakeup(db)
+    bell = listener.bell(LIVE_CHANNEL)
+    listening = asyncio.create_task(listener.run())
+    assert await bell.wait(10) == {""}  # it listens
+
+    for user in ("u1", "u2"):
+        await add_photo(db, wakeup, user)
+
+    assert await bell.wait(10) == {"u2"}
+    listening.cancel()
+
+
+async def test_a_batch_of_several_users_is_numbered_for_each_and_an_illegal_step_not_at_all(
+    db: Database, wakeup: Wakeup
+) -> None:
+    for user in ("u1", "u2"):
+        await add_user(db, user)
+    media_ids = [await add_photo(db, wakeup, user) for user in ("u1", "u2", "u1", "u2", "u1")]
+    await store(db, wakeup, media_ids[0])
+
+    async with photo_transaction(db, wakeup) as tx:
+        await photos.store_done(tx, media_ids)
+
+    rows = await db.fetch("SELECT user_id, array_agg(seq ORDER BY seq) AS seqs FROM media_log GROUP BY user_id")
+    assert {row["user_id"]: row["seqs"] for row in rows} == {"u1": [1, 2, 3, 4, 5, 6], "u2": [1, 2, 3, 4]}
+    for media_id in media_ids:
+        assert await walk_of(db, media_id) == [Status.PENDING, Status.UPLOADED]
 
 
 async def test_the_archiver_puts_the_bytes_in_the_store_and_the_worker_finishes(

@@ -6,9 +6,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from hyperion.errors import StatusConflict
 from hyperion.media import corrections, findings, photos
 from hyperion.media.corrections import Addition
-from hyperion.media.detector import Box, Detection, summed_up
+from hyperion.media.detector import Box, Detection, Finding, summed_up
+from hyperion.media.exif import Facts
 from hyperion.media.status import Status
 from hyperion.media.transaction import photo_transaction
 from tests.until import until
@@ -23,16 +25,19 @@ SEEN = summed_up(
 )
 
 
-async def analyse(site: Site, media_id: UUID) -> None:
+NOTHING = summed_up((), model="litter", version="2", took_ms=1.0)
+
+
+async def analyse(site: Site, media_id: UUID, found: Finding = SEEN) -> None:
     """Have the photo analysed, with that result."""
     async with photo_transaction(site.db, site.wakeup) as tx:
         if await photos.lock(tx, media_id) is Status.PENDING:
             await photos.store_done(tx, [media_id])
         else:
             await photos.reopen(tx, media_id, reason="again")
-        for status in (Status.EXTRACTING, Status.PROCESSING, Status.READY):
+        for status in (Status.EXTRACTING, Status.PROCESSING):
             await photos.advance(tx, media_id, status)
-        await findings.write_finding(tx, media_id, SEEN)
+        await findings.keep_finding(tx, media_id, found, worker="Helios")
 
 
 @pytest.fixture
@@ -120,6 +125,68 @@ async def test_a_request_whose_answer_was_lost_can_be_repeated(ada: Person, phot
     assert await correct(ada, photo, **body) == first
 
 
+@pytest.mark.parametrize(("found", "labels"), [(SEEN, ["garbage", "garbage_bin"]), (NOTHING, [])])
+async def test_a_later_analysis_replaces_what_an_earlier_one_found(
+    ada: Person, photo: UUID, found: Finding, labels: list[str]
+) -> None:
+    before = {item["id"] for item in (await shown(ada, photo))["detections"]}
+
+    await analyse(ada.site, photo, found)
+
+    body = await shown(ada, photo)
+    assert [item["label"] for item in body["detections"]] == labels
+    assert not before & {item["id"] for item in body["detections"]}
+    assert (body["has_trash"], body["confidence"]) == (found.has_trash, found.confidence)
+    row = await ada.site.db.fetch_row("SELECT labels, technical_metadata::text AS told FROM media WHERE id = $1", photo)
+    assert row is not None
+    assert row["labels"] == labels
+    assert f'"model_version": "{found.version}"' in row["told"]
+
+
+@pytest.mark.parametrize("status", [Status.UPLOADED, Status.EXTRACTING])
+async def test_a_finding_comes_after_the_facts_and_those_after_the_beginning(ada: Person, status: Status) -> None:
+    media_id = await ada.photo()
+    site = ada.site
+    async with photo_transaction(site.db, site.wakeup) as tx:
+        await photos.store_done(tx, [media_id])
+        if status is Status.EXTRACTING:
+            await photos.advance(tx, media_id, status)
+
+    with pytest.raises(StatusConflict):
+        async with photo_transaction(site.db, site.wakeup) as tx:
+            if status is Status.UPLOADED:
+                await findings.keep_facts(tx, media_id, Facts(), address=None, thumbnail=b"", worker="Helios")
+            else:
+                await findings.keep_finding(tx, media_id, SEEN, worker="Helios")
+
+    assert (await shown(ada, media_id))["detections"] == []
+    assert await site.db.fetch_value("SELECT status FROM media WHERE id = $1", media_id) == status
+
+
+async def test_facts_and_findings_are_kept_once_however_often_their_commit_is_repeated(ada: Person) -> None:
+    media_id = await ada.photo()
+    site = ada.site
+    facts = Facts(lat=52.5, lng=13.4)
+    async with photo_transaction(site.db, site.wakeup) as tx:
+        await photos.store_done(tx, [media_id])
+        await photos.advance(tx, media_id, Status.EXTRACTING)
+
+    for _ in range(2):
+        async with photo_transaction(site.db, site.wakeup) as tx:
+            await findings.keep_facts(tx, media_id, facts, address="Berlin, Germany", thumbnail=b"x", worker="Eos")
+    for _ in range(2):
+        async with photo_transaction(site.db, site.wakeup) as tx:
+            await findings.keep_finding(tx, media_id, SEEN, worker="Eos")
+
+    history = (await (await ada.get(f"/api/map/{media_id}/logs")).json())["history"]
+    steps = [(entry["message"].rpartition(" ")[2], entry["worker_name"]) for entry in history]
+    assert steps[2:] == [("EXTRACTING", None), ("PROCESSING", "Eos"), ("READY", "Eos")]
+    assert len((await shown(ada, media_id))["detections"]) == 2
+    row = await site.db.fetch_row("SELECT lat, lng, address, assigned_worker FROM media WHERE id = $1", media_id)
+    assert row is not None
+    assert tuple(row) == (52.5, 13.4, "Berlin, Germany", "Eos")
+
+
 async def test_a_later_analysis_leaves_a_corrected_photo_alone(ada: Person, photo: UUID) -> None:
     corrected = await correct(ada, photo, add=[{"label": "overflow", "bbox": BBOX}])
 
@@ -150,8 +217,7 @@ async def test_a_correction_outlasts_the_analysis_that_it_races_with(
 
     async def analysis(held: asyncio.Event | None = None) -> None:
         async with photo_transaction(site.db, site.wakeup) as tx:
-            await photos.advance(tx, photo, Status.READY)
-            await findings.write_finding(tx, photo, SEEN)
+            await findings.keep_finding(tx, photo, SEEN, worker="Helios")
             if held:
                 await held.wait()
 

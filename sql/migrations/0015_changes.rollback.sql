@@ -1,0 +1,2 @@
+DROP FUNCTION live_wake(text[]);
+DROP FUNCTION write_history(uuid[], text[], text, text, text, text);
