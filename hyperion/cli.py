@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -130,11 +130,19 @@ def retry(context: click.Context, task_ids: tuple[int, ...], *, everything: bool
         wakeup = Wakeup(db)
         waking = asyncio.create_task(wakeup.run())
         chosen = [task.task_id for task in dead] if everything else list(task_ids)
-        click.echo(f"{await recovery.revive(db, wakeup, chosen)} tasks brought back")
+        click.echo(f"{_counted(await recovery.revive(db, wakeup, chosen), 'task')} brought back")
         await wakeup.flush(timeout_s=SEND_WAIT_S)
         waking.cancel()
 
     _with_database(context, act)
+
+
+async def _kinds_of(db: Database, actors: Sequence[str]) -> dict[str, str]:
+    """Map all actors to their kinds, if those given are among them."""
+    kinds = {row["label"]: row["kind"] for row in await db.fetch(mailbox.SQL.list_actors)}
+    if strangers := [actor for actor in actors if actor not in kinds]:
+        raise click.ClickException(f"no actor is named {strangers[0]}; there are {', '.join(kinds) or 'none'}")
+    return kinds
 
 
 def _message_command(verb: str, meaning: str) -> None:
@@ -143,14 +151,13 @@ def _message_command(verb: str, meaning: str) -> None:
     @click.pass_context
     def command(context: click.Context, actors: tuple[str, ...]) -> None:
         async def act(db: Database) -> None:
-            kinds = {row["label"]: row["kind"] for row in await db.fetch(mailbox.SQL.list_actors)}
-            strangers = [actor for actor in actors if actor not in kinds]
-            if strangers:
-                raise click.ClickException(f"no actor is named {strangers[0]}; there are {', '.join(kinds) or 'none'}")
+            kinds = await _kinds_of(db, actors)
+            idle = [actor for actor in actors if kinds[actor] not in ("worker", "archiver")]
+            if verb in ("pause", "resume") and idle:
+                raise click.ClickException(f"{idle[0]} claims nothing that it could be kept from")
             for actor in actors:
-                if verb in ("pause", "resume") and kinds[actor] not in ("worker", "archiver"):
-                    raise click.ClickException(f"{actor} claims nothing that it could be kept from")
                 await mailbox.send(db, actor, verb)
+            click.echo(f"told {', '.join(actors)} to {verb}")
 
         _with_database(context, act)
 
@@ -167,7 +174,13 @@ _message_command("restart", "Give actors a new life; also those that are parked 
 @click.pass_context
 def log_level(context: click.Context, actor: str, level: str) -> None:
     """Change the least level that a running actor logs."""
-    _with_database(context, lambda db: mailbox.send(db, actor, "log_level", level))
+
+    async def act(db: Database) -> None:
+        await _kinds_of(db, [actor])
+        await mailbox.send(db, actor, "log_level", level)
+        click.echo(f"told {actor} to log from {level} on")
+
+    _with_database(context, act)
 
 
 @main.command()
@@ -182,12 +195,16 @@ def users(context: click.Context, email: str | None) -> None:
                 paths = await connection.fetch(SQL.lock_photos, email)
                 await queue.enqueue(connection, [photos.erase_task(row["store_path"]) for row in paths])
                 gone = await connection.fetchval(SQL.delete_user, email)
-            click.echo(f"deleted, {len(paths)} photos with it" if gone else "there is no such user")
+            click.echo(f"deleted, {_counted(len(paths), 'photo')} with it" if gone else "there is no such user")
             return
         for row in await db.fetch(SQL.list_users):
-            click.echo(f"{row['id']} {row['email']} {row['created_at']:%Y-%m-%d} {row['photos']} photos")
+            click.echo(f"{row['id']} {row['email']} {row['created_at']:%Y-%m-%d} {_counted(row['photos'], 'photo')}")
 
     _with_database(context, act)
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 main.add_command(make_model_commands(_settings))

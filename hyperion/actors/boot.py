@@ -15,7 +15,6 @@ from hyperion.db import Database, migrations
 from hyperion.db.embedded import EmbeddedPostgres
 from hyperion.errors import BadConfiguration, DatabaseUnavailable, NodeTaken
 from hyperion.media.detector import source
-from hyperion.queue import Wakeup
 from hyperion.settings import Settings, check_port, load
 
 EXIT_BUG = 1
@@ -91,13 +90,7 @@ async def run_tree(settings: Settings, postgres: EmbeddedPostgres | None = None)
     async with Database(settings.database_url, name=f"supervisor {settings.node}", max_connections=3) as db:
         if not await make_schema_current(settings, db, stop):
             return 0
-        wakeup = Wakeup(db)
-        waking = asyncio.create_task(wakeup.run())
-        try:
-            return await Supervisor(settings, db, wakeup, stop, postgres=postgres).run()
-        finally:
-            waking.cancel()
-            await asyncio.gather(waking, return_exceptions=True)
+        return await Supervisor(settings, db, stop, postgres=postgres).run()
 
 
 async def make_schema_current(settings: Settings, db: Database, stop: Stop) -> bool:

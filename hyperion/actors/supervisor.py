@@ -39,7 +39,6 @@ class Supervisor:
         self,
         settings: Settings,
         db: Database,
-        wakeup: Wakeup,
         stop: Stop,
         *,
         postgres: EmbeddedPostgres | None = None,
@@ -47,7 +46,8 @@ class Supervisor:
         self._settings = settings
         self._postgres = postgres
         self._stop = stop
-        self._node = Node(settings, db, wakeup)
+        self._wakeup = Wakeup(db)
+        self._node = Node(settings, db, self._wakeup)
         self._nursery = Nursery()
         self._orphans = OrphanReaper(lambda: {fork_server.pid(), postgres.pid if postgres else None})
         self._tiers = plan(settings)
@@ -58,6 +58,7 @@ class Supervisor:
         self._state = "starting"
         self._keepers: dict[str, asyncio.Task[None]] = {}
         self._watchers: list[asyncio.Task[None]] = []
+        self._ringing: list[asyncio.Task[None]] = []
         self._burials: set[asyncio.Task[None]] = set()
 
     async def run(self) -> int:
@@ -70,6 +71,7 @@ class Supervisor:
         await self._stop.until_answered(self._node.join, budget_s=self._settings.start_budget_s)
         if self._stop.asked.is_set():
             return 0
+        self._ringing = [asyncio.create_task(self._wakeup.run())]
         self._watchers = [
             asyncio.create_task(self._node.keep_name()),
             asyncio.create_task(self._observe_forever()),
@@ -86,7 +88,7 @@ class Supervisor:
         working = asyncio.ensure_future(work)
         try:
             while not working.done():
-                parts = [*self._watchers, *self._keepers.values(), *self._burials]
+                parts = self._parts()
                 for part in parts:
                     if part.done():
                         part.result()
@@ -96,6 +98,9 @@ class Supervisor:
         finally:
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
+
+    def _parts(self) -> list[asyncio.Task[None]]:
+        return [*self._ringing, *self._watchers, *self._keepers.values(), *self._burials]
 
     async def _start(self) -> None:
         """Start each tier when the one before is ready, unless a stop comes first."""
@@ -280,6 +285,7 @@ class Supervisor:
         try:
             async with asyncio.timeout(2):
                 await asyncio.gather(*self._burials)
+                await self._wakeup.flush(timeout_s=1)
                 await self._node.leave()
         except (TimeoutError, DatabaseUnavailable) as error:
             log.warning("node.left_silently", reason=str(error) or "the database did not answer in time")
@@ -288,7 +294,7 @@ class Supervisor:
         """Leave no process and no task behind, however it came to this."""
         for child in self._children.values():
             child.signal(signal.SIGKILL)
-        tasks = [*self._watchers, *self._keepers.values(), *self._burials]
+        tasks = self._parts()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

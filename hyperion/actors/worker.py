@@ -135,8 +135,10 @@ class Worker(ClaimingActor):
                 await self._refuse(lease, reason=error.detail)
             case MemoryError():
                 log.error("worker.out_of_memory", attempt=lease.attempt)
-                await self.fail(lease, error=NO_MEMORY, max_attempts=self.settings.max_crashes)
-                self.stop()  # it would fail at every photo that it can get; its next life has all its memory
+                try:
+                    await self.fail(lease, error=NO_MEMORY, max_attempts=self.settings.max_crashes)
+                finally:
+                    self.stop()  # it would fail at every photo that it can get; its next life has all its memory
             case StoreUnavailable():  # its pause must not cost the photo its attempts
                 log.warning("task.postponed", reason=str(error))
                 await self.fail(lease, error=reason, max_attempts=FOR_EVER)

@@ -17,6 +17,7 @@ from tests.photos import make_photo
 
 MAX_PIXELS = 120_000_000
 HUGE = 2**31 - 1
+AT_ONCE_S = 2  # of CPU, which a busy machine does not make more of
 
 
 def saved(picture: Image.Image, fmt: str, **options: object) -> bytes:
@@ -100,12 +101,12 @@ def outcome(path: Path, content: bytes) -> str:
     ("fmt", "claim"), [(fmt, claim) for fmt, claims in CLAIMS.items() for claim in claims], ids=lambda part: part
 )
 def test_a_size_that_cannot_be_is_refused_at_once(tmp_path: Path, fmt: str, claim: str) -> None:
-    began_s = time.monotonic()
+    began_s = time.process_time()
 
     found = outcome(tmp_path / "photo", CLAIMS[fmt][claim])
 
     assert found in {"damaged", "too_many_pixels"}
-    assert time.monotonic() - began_s < 1
+    assert time.process_time() - began_s < AT_ONCE_S
 
 
 @pytest.mark.parametrize(
@@ -118,12 +119,12 @@ def test_a_size_that_cannot_be_is_refused_at_once(tmp_path: Path, fmt: str, clai
     ids=["padding", "empty comments", "empty chunks"],
 )
 def test_a_header_in_a_million_pieces_is_refused_at_once(tmp_path: Path, content: bytes) -> None:
-    began_s = time.monotonic()
+    began_s = time.process_time()
 
     found = outcome(tmp_path / "photo", content)
 
     assert found == "damaged"
-    assert time.monotonic() - began_s < 1
+    assert time.process_time() - began_s < AT_ONCE_S
 
 
 def test_a_jpeg_may_have_much_in_front_of_its_pixels(tmp_path: Path) -> None:
@@ -180,12 +181,12 @@ def in_exif(directory: bytes) -> bytes:
     ids=["directories that are each other", "counts of 4 GB", "one tag 5,000 times", "5,000 tags of one place"],
 )
 def test_tables_of_exif_that_lead_nowhere_cost_neither_time_nor_the_photo(tmp_path: Path, directory: bytes) -> None:
-    began_s = time.monotonic()
+    began_s = time.process_time()
 
     found = outcome(tmp_path / "photo", in_exif(directory))
 
     assert found == "read"
-    assert time.monotonic() - began_s < 1
+    assert time.process_time() - began_s < AT_ONCE_S
 
 
 @pytest.mark.parametrize(
