@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from hyperion.db import Database
 from hyperion.db.embedded import EmbeddedPostgres
-from tests.conftest import server_binaries
-from tests.lifecycle.tree import Tree, User
+from hyperion.web import auth, ids
+from hyperion.web.passwords import Passwords
+from tests.lifecycle.tree import Tree, User, new_account
+from tests.servers import make_server
 
 
 @pytest.fixture
@@ -25,13 +28,24 @@ def make_tree(database_url: str, passable_folder: Path) -> Iterator[Callable[...
         tree.close()
 
 
+async def make_account(url: str) -> dict[str, str]:
+    """Sign somebody up whose password is hashed in no time: the real cost is a quarter of a second of a core."""
+    account = new_account()
+    async with Database(url, name="test") as db:
+        password_hash = await Passwords(rounds=4).hash(account["password"])
+        await db.fetch_value(auth.SQL.insert_user, ids.nanoid(), account["email"], "Ada", "en", password_hash)
+    return account
+
+
 @pytest.fixture
 async def sign_in() -> AsyncIterator[Callable[[Tree], object]]:
-    """Sign up new users with a tree's web process."""
+    """Sign new users in with a tree's web process; up as well, where only the tree knows its database."""
     async with AsyncExitStack() as stack:
 
         async def enter(tree: Tree) -> User:
-            return await stack.enter_async_context(User(tree.base))
+            url = tree.environ["DATABASE_URL"]
+            account = await make_account(url) if url else None
+            return await stack.enter_async_context(User(tree.base, account))
 
         yield enter
 
@@ -39,7 +53,7 @@ async def sign_in() -> AsyncIterator[Callable[[Tree], object]]:
 @pytest.fixture
 def own_postgres(passable_folder: Path) -> Iterator[EmbeddedPostgres]:
     """A server that the test may stop, kill and start."""
-    server = EmbeddedPostgres(passable_folder / "server", binaries=server_binaries(), durable=False)
+    server = make_server(passable_folder / "server")
     server.start()
     yield server
     server.stop(immediate=True)
