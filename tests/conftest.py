@@ -40,8 +40,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     So none is left with minutes of them at the end while the others have nothing to take over.
     """
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    long = [item for item in items if item.path.parent.name in LONG]
+    long = [item for item in items if item.path.parent.name in LONG and not _shares_a_tree(item)]
     short = [item for item in items if item.path.parent.name not in LONG]
+    short[:0] = [item for item in items if _shares_a_tree(item)]  # all of them to the first worker
     total = len(items)
     items.clear()
     for number in range(workers):
@@ -72,6 +73,17 @@ def passable_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
+def _shares_a_tree(item: pytest.Item) -> bool:
+    return bool({"shared_tree", "life_of_a_tree"} & set(getattr(item, "fixturenames", ())))
+
+
+def copy_template(server: EmbeddedPostgres, name: str) -> str:
+    """Make a database that is at the current schema and empty; return its URL."""
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY".encode())
+    return server.url(name)
+
+
 @pytest.fixture
 def make_database(postgres: EmbeddedPostgres) -> Iterator[Callable[[], str]]:
     """Make databases that are at the current schema and empty; they go after the test."""
@@ -79,10 +91,8 @@ def make_database(postgres: EmbeddedPostgres) -> Iterator[Callable[[], str]]:
 
     def make() -> str:
         name = f"test_{next(_numbers)}"
-        with psycopg.connect(postgres.url(), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
         made.append(name)
-        return postgres.url(name)
+        return copy_template(postgres, name)
 
     yield make
     with psycopg.connect(postgres.url(), autocommit=True) as connection:

@@ -1,17 +1,20 @@
 """Trees and users for the lifecycle tests."""
 
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from hyperion.db import Database
 from hyperion.db.embedded import EmbeddedPostgres
 from hyperion.web import auth, ids
 from hyperion.web.passwords import Passwords
+from tests.conftest import copy_template
 from tests.lifecycle.tree import Tree, User, new_account
-from tests.servers import make_server
+from tests.servers import make_server, quick_folder
 
 
 @pytest.fixture
@@ -26,6 +29,18 @@ def make_tree(database_url: str, passable_folder: Path) -> Iterator[Callable[...
     yield make
     for tree in trees:
         tree.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_tree(postgres: EmbeddedPostgres) -> AsyncIterator[Tree]:
+    """A running tree for the tests that leave it as it was; a photo takes it two seconds."""
+    url = copy_template(postgres, "shared")
+    with tempfile.TemporaryDirectory(prefix="hyperion-test-", dir=quick_folder()) as folder:
+        tree = Tree(url, Path(folder), HYPERION_SIMULATED_PROCESSING_S="2")
+        try:
+            yield await tree.start()
+        finally:
+            tree.close()
 
 
 async def make_account(url: str) -> dict[str, str]:
