@@ -20,6 +20,7 @@ from tests.servers import make_server, quick_folder
 
 TEMPLATE = "hyperion_template"
 LONG = {"chaos", "fuzz", "lifecycle"}  # the folders of tests that start whole trees
+SHARED_TREES = {"shared_tree", "life_of_a_tree"}  # the fixtures of tests that share one
 logs.configure("warning")
 # Nothing here speaks TLS, and every client and tree would read the certificates: 0.1 s of a core.
 os.environ["SSL_CERT_FILE"] = os.devnull
@@ -52,6 +53,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         del short[:rest]
 
 
+def _shares_a_tree(item: pytest.Item) -> bool:
+    return not SHARED_TREES.isdisjoint(getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
     """A server for the whole run, with a migrated template database."""
@@ -73,10 +78,6 @@ def passable_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def _shares_a_tree(item: pytest.Item) -> bool:
-    return bool({"shared_tree", "life_of_a_tree"} & set(getattr(item, "fixturenames", ())))
-
-
 def copy_template(server: EmbeddedPostgres, name: str) -> str:
     """Make a database that is at the current schema and empty; return its URL."""
     with psycopg.connect(server.url(), autocommit=True) as connection:
@@ -91,8 +92,9 @@ def make_database(postgres: EmbeddedPostgres) -> Iterator[Callable[[], str]]:
 
     def make() -> str:
         name = f"test_{next(_numbers)}"
+        url = copy_template(postgres, name)
         made.append(name)
-        return copy_template(postgres, name)
+        return url
 
     yield make
     with psycopg.connect(postgres.url(), autocommit=True) as connection:

@@ -275,4 +275,4 @@ class User:
             fleet = await self.fleet()
             return next((name for name, node in fleet.items() if node["current_task_status"] == status), None)
 
-        return str(await until(busy))
+        return str(await until(busy, every_s=0.05))
