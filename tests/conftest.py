@@ -22,8 +22,6 @@ TEMPLATE = "hyperion_template"
 LONG = {"chaos", "fuzz", "lifecycle"}  # the folders of tests that start whole trees
 SHARED_TREES = {"shared_tree", "life_of_a_tree"}  # the fixtures of tests that share one
 logs.configure("warning")
-# Nothing here speaks TLS, and every client and tree would read the certificates: 0.1 s of a core.
-os.environ["SSL_CERT_FILE"] = os.devnull
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each of the many trees would compile everything again
 _numbers = itertools.count(1)
 

@@ -1,5 +1,6 @@
 """Trees and users for the lifecycle tests."""
 
+import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -17,13 +18,17 @@ from tests.lifecycle.tree import Tree, User, new_account
 from tests.servers import make_server, quick_folder
 
 
+# None of these trees speaks TLS, and each would read the certificates twice: 0.1 s of a core.
+CHEAP = {"SSL_CERT_FILE": os.devnull}
+
+
 @pytest.fixture
 def make_tree(database_url: str, passable_folder: Path) -> Iterator[Callable[..., Tree]]:
     """Make trees on the test's database, or another; settings by their environment names."""
     trees: list[Tree] = []
 
     def make(*, url: str = database_url, dev: bool = False, **settings: str) -> Tree:
-        trees.append(Tree(url, passable_folder, dev=dev, **settings))
+        trees.append(Tree(url, passable_folder, dev=dev, **CHEAP | settings))
         return trees[-1]
 
     yield make
@@ -36,7 +41,7 @@ async def shared_tree(postgres: EmbeddedPostgres) -> AsyncIterator[Tree]:
     """A running tree for the tests that leave it as it was; a photo takes it two seconds."""
     url = copy_template(postgres, "shared")
     with tempfile.TemporaryDirectory(prefix="hyperion-test-", dir=quick_folder()) as folder:
-        tree = Tree(url, Path(folder), HYPERION_SIMULATED_PROCESSING_S="2")
+        tree = Tree(url, Path(folder), HYPERION_SIMULATED_PROCESSING_S="2", **CHEAP)
         try:
             yield await tree.start()
         finally:
