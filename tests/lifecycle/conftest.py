@@ -17,7 +17,6 @@ from tests.conftest import copy_template
 from tests.lifecycle.tree import Tree, User, new_account
 from tests.servers import make_server, quick_folder
 
-
 # None of these trees speaks TLS, and each would read the certificates twice: 0.1 s of a core.
 CHEAP = {"SSL_CERT_FILE": os.devnull}
 
