@@ -40,7 +40,7 @@ async def shared_tree(postgres: EmbeddedPostgres) -> AsyncIterator[Tree]:
     """A running tree for the tests that leave it as it was; a photo takes it two seconds."""
     url = copy_template(postgres, "shared")
     with tempfile.TemporaryDirectory(prefix="hyperion-test-", dir=quick_folder()) as folder:
-        tree = Tree(url, Path(folder), HYPERION_SIMULATED_PROCESSING_S="2", **CHEAP)
+        tree = Tree(url, Path(folder), dev=False, HYPERION_SIMULATED_PROCESSING_S="2", **CHEAP)
         try:
             yield await tree.start()
         finally:
