@@ -30,7 +30,7 @@ run-hub: $(READY)
 	@exec $(BIN)/python -m tests.hub $(ARGS)
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 chaos: $(READY)
 	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(ARGS)

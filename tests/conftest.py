@@ -16,38 +16,50 @@ from hyperion.db import Database, migrations
 from hyperion.db.embedded import EmbeddedPostgres
 from hyperion.queue import Wakeup
 from tests.chaos.proxy import Proxy, socket_of
+from tests.servers import make_server, quick_folder
 
 TEMPLATE = "hyperion_template"
 LONG = {"chaos", "fuzz", "lifecycle"}  # the folders of tests that start whole trees
+SHARED_TREES = {"shared_tree", "life_of_a_tree"}  # the fixtures of tests that share one
 logs.configure("warning")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each of the many trees would compile everything again
 _numbers = itertools.count(1)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Run half as many tests again as there are cores: much of a test is waiting."""
+    return max(2, len(os.sched_getaffinity(0)) * 3 // 2)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests that start trees at the head of each half: two workers begin with a half each.
+    """Put the tests that start trees at the head of each worker's part: of this list xdist gives each an equal one.
 
-    So neither is left with minutes of them at the end while the other has nothing to take over.
+    So none is left with minutes of them at the end while the others have nothing to take over.
     """
-    long = [item for item in items if item.path.parent.name in LONG]
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    long = [item for item in items if item.path.parent.name in LONG and not _shares_a_tree(item)]
     short = [item for item in items if item.path.parent.name not in LONG]
-    head, middle = long[0::2], long[1::2]
-    cut = max(0, len(items) // 2 - len(head))
-    items[:] = [*head, *short[:cut], *middle, *short[cut:]]
+    short[:0] = [item for item in items if _shares_a_tree(item)]  # all of them to the first worker
+    total = len(items)
+    items.clear()
+    for number in range(workers):
+        head = long[number::workers]
+        rest = max(0, (total - len(items)) // (workers - number) - len(head))
+        items += head + short[:rest]
+        del short[:rest]
 
 
-def server_binaries() -> Path | None:
-    """Return the folder of another Postgres to test against (TEST_PG_BIN), or None."""
-    chosen = os.environ.get("TEST_PG_BIN")
-    return Path(chosen) if chosen else None
+def _shares_a_tree(item: pytest.Item) -> bool:
+    return not SHARED_TREES.isdisjoint(getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
     """A server for the whole run, with a migrated template database."""
-    with tempfile.TemporaryDirectory(prefix="hyperion-test-") as folder:
-        server = EmbeddedPostgres(Path(folder), binaries=server_binaries(), durable=False)
+    with tempfile.TemporaryDirectory(prefix="hyperion-test-", dir=quick_folder()) as folder:
+        server = make_server(Path(folder))
         server.start()
         migrations.apply(server.ensure_database(TEMPLATE))
         yield server
@@ -60,8 +72,15 @@ def passable_folder() -> Iterator[Path]:
 
     The way to `tmp_path` is closed to other accounts whenever another run of pytest begins.
     """
-    with tempfile.TemporaryDirectory(prefix="hyperion-test-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="hyperion-test-", dir=quick_folder(), ignore_cleanup_errors=True) as folder:
         yield Path(folder)
+
+
+def copy_template(server: EmbeddedPostgres, name: str) -> str:
+    """Make a database that is at the current schema and empty; return its URL."""
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY".encode())
+    return server.url(name)
 
 
 @pytest.fixture
@@ -71,10 +90,9 @@ def make_database(postgres: EmbeddedPostgres) -> Iterator[Callable[[], str]]:
 
     def make() -> str:
         name = f"test_{next(_numbers)}"
-        with psycopg.connect(postgres.url(), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
+        url = copy_template(postgres, name)
         made.append(name)
-        return postgres.url(name)
+        return url
 
     yield make
     with psycopg.connect(postgres.url(), autocommit=True) as connection:

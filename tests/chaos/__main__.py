@@ -11,7 +11,7 @@ import msgspec
 from hyperion import logs
 from tests.chaos.run import run
 from tests.chaos.schedule import KINDS
-from tests.conftest import server_binaries
+from tests.servers import server_binaries
 
 
 @click.command()

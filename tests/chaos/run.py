@@ -18,6 +18,7 @@ from tests.chaos.clients import Person
 from tests.chaos.faults import FaultLog, play
 from tests.chaos.schedule import Step, make_schedule
 from tests.chaos.stage import ROLE, Stage, open_stage
+from tests.servers import quick_folder
 from tests.until import until
 
 PEOPLE = 3
@@ -72,7 +73,7 @@ async def run(
     """Torture a tree for so long with what `make_schedule` plans, and report."""
     steps = make_schedule(seed, duration_s=60 * minutes, first=first, kinds=kinds)
     report = Report(seed, minutes)
-    with tempfile.TemporaryDirectory(prefix="hyperion-chaos-") as folder:
+    with tempfile.TemporaryDirectory(prefix="hyperion-chaos-", dir=quick_folder()) as folder:
         async with open_stage(Path(folder).resolve(), binaries=binaries) as stage:
             async with AsyncExitStack() as stack:
                 people = [

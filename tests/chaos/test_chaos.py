@@ -2,7 +2,7 @@
 
 from tests.chaos.run import run
 from tests.chaos.schedule import KINDS, make_schedule
-from tests.conftest import server_binaries
+from tests.servers import server_binaries
 
 # Those after which it is quiet again within seconds.
 SHORT = [kind for kind in KINDS if kind not in ("strand", "kill_fork_server", "stop_supervisor")]

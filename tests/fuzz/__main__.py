@@ -7,8 +7,8 @@ import sys
 import click
 
 from hyperion import logs
-from tests.conftest import server_binaries
 from tests.fuzz.run import run
+from tests.servers import server_binaries
 
 
 @click.command()

@@ -14,6 +14,7 @@ import msgspec
 
 from hyperion.db.embedded import EmbeddedPostgres
 from tests.lifecycle.tree import ROOT, Tree, User
+from tests.servers import quick_folder
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 DATABASE = "fuzz"
@@ -40,7 +41,7 @@ class Report:
 async def run(*, seconds: int, seed: int, binaries: Path | None = None) -> Report:
     """Fuzz a system of its own for so long, first as a user, then as nobody."""
     report = Report(seed)
-    with tempfile.TemporaryDirectory(prefix="hyperion-fuzz-") as name:
+    with tempfile.TemporaryDirectory(prefix="hyperion-fuzz-", dir=quick_folder()) as name:
         folder = Path(name).resolve()
         (folder / "node").mkdir()
         postgres = EmbeddedPostgres(folder / "server", binaries=binaries, durable=False)

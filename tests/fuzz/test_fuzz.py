@@ -1,7 +1,7 @@
 """A short run of the fuzzer; `make fuzz` makes long ones."""
 
-from tests.conftest import server_binaries
 from tests.fuzz.run import run
+from tests.servers import server_binaries
 
 
 async def test_no_request_gets_another_answer_than_the_document_says() -> None:

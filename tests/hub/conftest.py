@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from hyperion.media.store import HubStore, make_hub
+from hyperion.media.store import HubStore, Item, make_hub
 from hyperion.settings import Settings, load
 from tests.hub.server import TOKEN, Hub, running
 
 REPO = "ada/photos"
+PATH = "media/user/2026-05-01/1_a.jpg"
 QUICK = {
     "HYPERION_HUB_LINGER_S": "0.05",
     "HYPERION_HUB_TIMEOUT_S": "3",
@@ -82,6 +83,19 @@ async def make_hub_store(hub_settings: Callable[..., Settings]) -> AsyncIterator
 def hub_store(make_hub_store: MakeHub, request: pytest.FixtureRequest) -> HubStore:
     """The store in the Hub's repository, by either way of sending photos."""
     return make_hub_store(HYPERION_HUB_XET=str(request.param == "xet"))
+
+
+@pytest.fixture
+def item(tmp_path: Path) -> Item:
+    """A photo that waits to be stored at PATH."""
+    (tmp_path / "source").write_bytes(b"a photo" * 1000)
+    return Item(PATH, tmp_path / "source")
+
+
+@pytest.fixture
+def lfs_store(make_hub_store: MakeHub) -> HubStore:
+    """The store in the Hub's repository, by LFS."""
+    return make_hub_store(HYPERION_HUB_XET="no")
 
 
 @pytest.fixture

@@ -16,13 +16,13 @@ import pytest
 from hyperion.db import Database, embedded, migrations
 from hyperion.db.embedded import EmbeddedPostgres
 from hyperion.errors import DatabaseUnavailable
-from tests.conftest import server_binaries
+from tests.servers import make_server, server_binaries
 from tests.until import until
 
 
 @pytest.fixture
 def server(passable_folder: Path) -> Iterator[EmbeddedPostgres]:
-    server = EmbeddedPostgres(passable_folder, binaries=server_binaries(), durable=False)
+    server = make_server(passable_folder)
     server.start()
     yield server
     server.stop(immediate=True)

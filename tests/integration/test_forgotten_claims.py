@@ -16,8 +16,9 @@ from hyperion.db import Database, migrations
 from hyperion.db.embedded import EmbeddedPostgres
 from hyperion.errors import DatabaseUnavailable, LeaseLost
 from hyperion.queue import Claimer, Lease, NewTask
-from tests.conftest import TEMPLATE, server_binaries
+from tests.conftest import TEMPLATE
 from tests.lifecycle.tree import is_dead
+from tests.servers import make_server, quick_folder
 from tests.until import until
 
 LANE = "test"
@@ -30,8 +31,8 @@ def durable_postgres() -> Iterator[EmbeddedPostgres]:
 
     Its log reaches the disk only where a commit waits for that.
     """
-    with tempfile.TemporaryDirectory(prefix="hyperion-test-") as folder:
-        server = EmbeddedPostgres(Path(folder), binaries=server_binaries())
+    with tempfile.TemporaryDirectory(prefix="hyperion-test-", dir=quick_folder()) as folder:
+        server = make_server(Path(folder), durable=True)
         server.start()
         migrations.apply(server.ensure_database(TEMPLATE))
         with psycopg.connect(server.url(), autocommit=True) as connection:

@@ -1,7 +1,6 @@
 """The queue's promises: first in first out, fenced, at least once, nothing lost."""
 
 import asyncio
-from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -9,37 +8,8 @@ import pytest
 from hyperion import queue
 from hyperion.db import Database
 from hyperion.errors import LeaseLost
-from hyperion.queue import Claimer, Finisher, Lease, NewTask
-from tests.until import until
-
-LANE = "test"
-
-
-async def put(db: Database, *names: str, lane: str = LANE) -> list[int]:
-    async with db.transaction() as connection:
-        return await queue.enqueue(connection, [NewTask(lane=lane, kind="noop", payload={"name": n}) for n in names])
-
-
-def claimer(db: Database, boot: int = 1, *, lease_s: float = 60) -> Claimer:
-    return Claimer(db, lane=LANE, boot=boot, lease_s=lease_s)
-
-
-def names(leases: list[Lease]) -> list[str]:
-    return [lease.payload["name"] for lease in leases]
-
-
-async def take(db: Database, boot: int = 1, *, limit: int = 1) -> list[Lease]:
-    return await claimer(db, boot).claim(limit)
-
-
-async def finish(db: Database, lease: Lease) -> None:
-    async with db.transaction() as connection:
-        await queue.finish(connection, [lease])
-
-
-async def rescue(db: Database, boot: int, *, max_crashes: int = 3) -> list[queue.Rescued]:
-    async with db.transaction() as connection:
-        return await queue.rescue_boots(connection, [boot], max_crashes=max_crashes, reason="it died")
+from hyperion.queue import Lease, NewTask
+from tests.integration.tasks import LANE, claimer, finish, names, put, rescue, take
 
 
 async def test_tasks_come_out_in_the_order_they_went_in(db: Database) -> None:
@@ -243,95 +213,6 @@ async def test_what_is_scheduled_for_later_stays(db: Database) -> None:
     assert await queue.depths(db) == {(LANE, "scheduled"): 1}
 
 
-async def lost(db: Database, *, silent_s: float = 120) -> list[queue.Rescued]:
-    async with db.transaction() as connection:
-        return await queue.rescue_lost(connection, silent_s=silent_s, max_crashes=3, reason="silent")
-
-
-async def be_actor(db: Database, boot: int, *, silent: timedelta = timedelta()) -> None:
-    await db.execute(
-        "INSERT INTO actor (node, name, label, kind, boot, pid, state, beat_at)"
-        " VALUES ('n', $1, $1, 'worker', $2, 1, 'ready', now() - $3::interval)",
-        f"actor{boot}",
-        boot,
-        silent,
-    )
-
-
-async def test_a_lease_of_a_living_actor_is_not_lost(db: Database) -> None:
-    await be_actor(db, 1)
-    await put(db, "a")
-    await take(db, boot=1)
-
-    assert await lost(db) == []
-
-
-async def test_a_lease_past_its_deadline_is_lost_though_its_actor_beats(db: Database) -> None:
-    await be_actor(db, 1)
-    await put(db, "a")
-    await claimer(db, 1, lease_s=0).claim(1)
-
-    assert len(await lost(db)) == 1
-
-
-async def test_renewing_moves_the_deadline(db: Database) -> None:
-    await be_actor(db, 1)
-    await put(db, "a")
-    mine = claimer(db, 1, lease_s=60)
-    await mine.claim(1)
-    await db.execute("UPDATE task_lease SET deadline_at = now() - interval '1 s'")
-
-    await mine.renew()
-
-    assert await lost(db) == []
-
-
-async def test_a_forgotten_lease_is_not_renewed(db: Database) -> None:
-    await be_actor(db, 1)
-    await put(db, "a")
-    mine = claimer(db, 1, lease_s=60)
-    mine.forget(await mine.claim(1))
-    await db.execute("UPDATE task_lease SET deadline_at = now() - interval '1 s'")
-
-    await mine.renew()
-
-    assert len(await lost(db)) == 1
-
-
-@pytest.mark.parametrize("silent", [timedelta(seconds=121), None], ids=["silent", "no row"])
-async def test_a_lease_of_an_actor_that_is_silent_or_replaced_is_lost(db: Database, silent: timedelta | None) -> None:
-    if silent:
-        await be_actor(db, 1, silent=silent)
-    await put(db, "a")
-    await take(db, boot=1)
-
-    assert len(await lost(db)) == 1
-
-
-async def test_a_claim_whose_answer_was_lost_is_put_back_by_the_next(db: Database) -> None:
-    await put(db, "a", "b")
-    mine = claimer(db, 1)
-    [held] = await mine.claim(1)
-    await db.fetch(queue.tasks.SQL.claim, LANE, 0, 1, 1, 60.0)  # taken, and nobody was told
-    mine.doubt()
-
-    claimed = await mine.claim(10)
-
-    assert (names([held]), names(claimed)) == (["a"], ["b"])
-
-
-async def test_leases_that_could_not_be_handed_back_are_put_back_by_the_next_claim(db: Database) -> None:
-    await put(db, "a")
-    mine = claimer(db)
-    leases = await mine.claim(1)
-    mine.forget(leases)
-    mine.doubt()
-
-    [again] = await mine.claim(1)
-
-    assert (again.task_id, again.attempt, again.crashes) == (leases[0].task_id, 1, 0)
-
-
 async def test_finished_tasks_are_purged_and_living_ones_stay(db: Database) -> None:
     await put(db, "done", "running", "waiting")
     done, _ = await take(db, limit=2)
@@ -355,51 +236,3 @@ async def test_an_item_is_alive_while_its_task_waits_or_runs(db: Database) -> No
         finished = await queue.is_alive(connection, item=item, lane=LANE)
 
     assert (waiting, running, finished) == (True, True, False)
-
-
-async def test_a_finisher_settles_whatever_is_added_while_it_is_at_work(db: Database) -> None:
-    await put(db, *(str(n) for n in range(100)))
-    mine = claimer(db)
-    settled: list[int] = []
-    finisher = Finisher(db, on_settled=lambda leases: settled.append(len(leases)))
-    running = asyncio.create_task(finisher.run())
-
-    while leases := await mine.claim(7):
-        finisher.add(leases)
-    await finisher.drained()
-
-    assert (await queue.depths(db), sum(settled)) == ({}, 100)
-    running.cancel()
-
-
-async def test_a_finisher_tells_of_tasks_that_are_in_other_hands(db: Database) -> None:
-    await put(db, "a", "b")
-    leases = await take(db, limit=2)
-    lost: list[Lease] = []
-    async with db.transaction() as connection:
-        await queue.hand_back(connection, leases[:1])
-    finisher = Finisher(db, on_settled=lambda leases: None, on_lost=lost.extend)
-    running = asyncio.create_task(finisher.run())
-
-    finisher.add(leases)
-    await finisher.drained()
-
-    assert names(lost) == ["a"]
-    running.cancel()
-
-
-async def test_a_finisher_tries_again_when_its_connection_is_cut(db: Database) -> None:
-    await put(db, "a")
-    [lease] = await take(db)
-    finisher = Finisher(db, on_settled=lambda leases: None)
-    async with db.transaction() as holder:
-        await queue.hold(holder, lease)
-        running = asyncio.create_task(finisher.run())
-        finisher.add([lease])
-        blocked = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-        await until(lambda: db.fetch_value(blocked))
-
-    await finisher.drained()
-
-    assert await queue.depths(db) == {}
-    running.cancel()

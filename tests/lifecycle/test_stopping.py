@@ -153,9 +153,8 @@ def test_a_database_that_never_answers_is_given_up_within_the_budget(tmp_path: P
     assert "database.unavailable" in out
 
 
-async def test_a_port_that_is_taken_is_said_at_the_start(make_tree: MakeTree) -> None:
-    first = await make_tree().start()
-    second = make_tree(HYPERION_PORT=str(first.port), HYPERION_NODE="there")
+async def test_a_port_that_is_taken_is_said_at_the_start(make_tree: MakeTree, shared_tree: Tree) -> None:
+    second = make_tree(HYPERION_PORT=str(shared_tree.port), HYPERION_NODE="there")
 
     second.launch()
 
@@ -163,15 +162,14 @@ async def test_a_port_that_is_taken_is_said_at_the_start(make_tree: MakeTree) ->
     assert "cannot listen" in str(second.events("configuration.refused"))
 
 
-async def test_a_second_supervisor_with_the_same_node_name_is_refused(make_tree: MakeTree) -> None:
-    first = await make_tree().start()
-    second = make_tree()
+async def test_a_second_supervisor_with_the_same_node_name_is_refused(make_tree: MakeTree, shared_tree: Tree) -> None:
+    second = make_tree(url=shared_tree.environ["DATABASE_URL"])
 
     second.launch()
 
     assert await second.exit_code() == 78
     assert second.events("node.name_taken")
-    assert not first.has_ended
+    assert not shared_tree.has_ended
 
 
 async def test_development_needs_nothing_and_keeps_its_data(make_tree: MakeTree, sign_in: SignIn) -> None:
@@ -185,12 +183,3 @@ async def test_development_needs_nothing_and_keeps_its_data(make_tree: MakeTree,
     await until(lambda: tree.events("task.finished"))
     assert tree.events("schema.migrated")[0]["applied"]
     assert len(tree.events("schema.migrated")) == 1
-
-
-async def test_every_line_on_stdout_is_one_json_object(make_tree: MakeTree) -> None:
-    tree = await make_tree().start()
-
-    await tree.stop()
-
-    assert tree.lines
-    assert not tree.events("NOT JSON")

@@ -4,23 +4,29 @@ import asyncio
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
+import pytest_asyncio
 
 from hyperion.actors import mailbox
 from hyperion.db import Database
+from hyperion.db.embedded import EmbeddedPostgres
+from tests.conftest import copy_template
 from tests.lifecycle.tree import ROOT, WORKERS, Tree, User
+from tests.servers import quick_folder
 from tests.until import until
 
 MakeTree = Callable[..., Tree]
 SignIn = Callable[[Tree], Awaitable[User]]
 
 
-async def test_a_photo_goes_all_the_way_and_every_step_is_seen_live(make_tree: MakeTree, sign_in: SignIn) -> None:
-    tree = await make_tree().start()
-    user = await sign_in(tree)
+async def test_a_photo_goes_all_the_way_and_every_step_is_seen_live(shared_tree: Tree, sign_in: SignIn) -> None:
+    user = await sign_in(shared_tree)
     await user.watch()
 
     [media_id] = await user.upload()
@@ -34,48 +40,74 @@ async def test_a_photo_goes_all_the_way_and_every_step_is_seen_live(make_tree: M
     assert page["items"][0]["has_trash"] is False
 
 
-async def test_the_processes_say_what_they_are(make_tree: MakeTree) -> None:
-    tree = await make_tree(HYPERION_WORKERS="10").start()
+@dataclass(frozen=True)
+class Lifetime:
+    """What was seen of a tree with all workers that was started and stopped."""
 
-    names = set(tree.processes())
+    supervisor: str
+    processes: set[str]
+    tree: Tree
 
-    assert names == {f"worker {name}" for name in WORKERS} | {
+    def labels(self, event: str) -> list[str]:
+        """Return whom an event was about, in its order."""
+        return [line["actor"] for line in self.tree.events(event)]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def life_of_a_tree(postgres: EmbeddedPostgres) -> AsyncIterator[Lifetime]:
+    """A whole life of a tree, to read about."""
+    with tempfile.TemporaryDirectory(prefix="hyperion-test-", dir=quick_folder()) as folder:
+        tree = Tree(copy_template(postgres, "whole_life"), Path(folder), HYPERION_WORKERS="10")
+        try:
+            await tree.start()
+            seen = psutil.Process(tree.pid).cmdline()[0], set(tree.processes())
+            await tree.stop()
+            yield Lifetime(*seen, tree)
+        finally:
+            tree.close()
+
+
+def test_the_processes_say_what_they_are(life_of_a_tree: Lifetime) -> None:
+    assert life_of_a_tree.processes == {f"worker {name}" for name in WORKERS} | {
         "fork server",
         "reaper reaper",
         "metrics metrics",
         "archiver archiver",
         "web web",
     }
-    assert psutil.Process(tree.pid).cmdline()[0].startswith("hyperion: supervisor")
+    assert life_of_a_tree.supervisor.startswith("hyperion: supervisor")
 
 
-async def test_actors_start_in_order_and_stop_in_reverse(make_tree: MakeTree) -> None:
-    tree = await make_tree(HYPERION_WORKERS="10").start()
-    await tree.stop()
-
-    started = [line["actor"] for line in tree.events("actor.started")]
-    stopped = [line["actor"] for line in tree.events("actor.stopped")]
+def test_actors_start_in_order_and_stop_in_reverse(life_of_a_tree: Lifetime) -> None:
+    started, stopped = life_of_a_tree.labels("actor.started"), life_of_a_tree.labels("actor.stopped")
 
     assert started[:3] == ["reaper", "metrics", "archiver"]
     assert (set(started[3:13]), started[13]) == (WORKERS, "web")
     assert (stopped[0], set(stopped[1:11]), stopped[11:]) == ("web", WORKERS, ["archiver", "metrics", "reaper"])
 
 
+def test_every_line_on_stdout_is_one_json_object(life_of_a_tree: Lifetime) -> None:
+    assert life_of_a_tree.tree.lines
+    assert not life_of_a_tree.tree.events("NOT JSON")
+
+
 async def test_a_deleted_photo_is_left_alone_by_its_worker_and_its_file_goes(
-    make_tree: MakeTree, sign_in: SignIn
+    shared_tree: Tree, sign_in: SignIn
 ) -> None:
-    tree = await make_tree(HYPERION_SIMULATED_PROCESSING_S="2").start()
+    tree = shared_tree
+    seen = len(tree.lines)
     user = await sign_in(tree)
+    before = set((tree.folder / "store").rglob("*"))
     [media_id] = await user.upload()
     await user.worker_of("PROCESSING")
-    stored = [path for path in (tree.folder / "store").rglob("*") if path.is_file()]
+    stored = [path for path in set((tree.folder / "store").rglob("*")) - before if path.is_file()]
 
     await user.call("DELETE", f"/api/vault/{media_id}")
 
     assert len(stored) == 1
     await until(lambda: not stored[0].exists())
-    await until(lambda: tree.events("task.dropped"))
-    assert not tree.events("task.failed")
+    await until(lambda: tree.events("task.dropped", since=seen))
+    assert not tree.events("task.failed", since=seen)
 
 
 async def test_a_paused_worker_claims_nothing_until_it_is_resumed_even_in_its_next_life(
@@ -158,15 +190,13 @@ async def test_a_pause_of_the_whole_machine_is_nobodys_fault(make_tree: MakeTree
     assert tree.processes() == before
 
 
-async def test_a_restarted_worker_hands_its_photo_to_another(
-    make_tree: MakeTree, sign_in: SignIn, db: Database
-) -> None:
-    tree = await make_tree(HYPERION_SIMULATED_PROCESSING_S="2").start()
-    user = await sign_in(tree)
+async def test_a_restarted_worker_hands_its_photo_to_another(shared_tree: Tree, sign_in: SignIn) -> None:
+    user = await sign_in(shared_tree)
     [media_id] = await user.upload()
     name = await user.worker_of("PROCESSING")
 
-    await mailbox.send(db, name, "restart")
+    async with Database(shared_tree.environ["DATABASE_URL"], name="test") as db:
+        await mailbox.send(db, name, "restart")
 
     await user.until_ready([media_id])
     assert f"Status changed to UPLOADED: handed back by {name}" in await user.history(media_id)
@@ -207,13 +237,11 @@ async def test_an_orphan_that_is_left_to_the_supervisor_is_reaped(make_tree: Mak
     await until(lambda: not zombies())
 
 
-async def test_the_command_line_shows_the_fleet(make_tree: MakeTree) -> None:
-    tree = await make_tree().start()
-
+async def test_the_command_line_shows_the_fleet(shared_tree: Tree) -> None:
     done = await asyncio.to_thread(
         subprocess.run,
         [sys.executable, "-m", "hyperion.cli", "status"],
-        env=tree.environ,
+        env=shared_tree.environ,
         cwd=ROOT,
         capture_output=True,
         text=True,

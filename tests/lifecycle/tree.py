@@ -173,11 +173,17 @@ def is_dead(process: psutil.Process) -> bool:
         return True
 
 
-class User:
-    """Somebody with a browser: signs up, uploads, watches."""
+def new_account() -> dict[str, str]:
+    """Return an email that nobody has, and a password."""
+    return {"email": f"{secrets.token_hex(6)}@example.org", "password": "a long password"}
 
-    def __init__(self, base: str) -> None:
+
+class User:
+    """Somebody with a browser: signs up (without an `account`) and in, uploads, watches."""
+
+    def __init__(self, base: str, account: dict[str, str] | None = None) -> None:
         self.base = base
+        self._account = account
         self.headers: dict[str, str] = {}
         self.frames: list[dict[str, Any]] = []
         self.close_code: int | None = None
@@ -185,9 +191,10 @@ class User:
         self._watching: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> "User":
-        who = {"email": f"{secrets.token_hex(6)}@example.org", "password": "a long password"}
-        await self.call("POST", "/api/auth/signup", json=who)
-        async with self._http.post(self.base + "/api/auth/login", json=who) as answer:
+        account = self._account or new_account()
+        if not self._account:
+            await self.call("POST", "/api/auth/signup", json=account)
+        async with self._http.post(self.base + "/api/auth/login", json=account) as answer:
             assert answer.status == 200, await answer.text()
             self.headers = {"Cookie": f"access_token={answer.cookies['access_token'].value}"}
         return self
@@ -268,4 +275,4 @@ class User:
             fleet = await self.fleet()
             return next((name for name, node in fleet.items() if node["current_task_status"] == status), None)
 
-        return str(await until(busy))
+        return str(await until(busy, every_s=0.05))
