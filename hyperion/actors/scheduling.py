@@ -5,9 +5,9 @@ import os
 import platform
 
 NICE = 10  # what is in a transaction lets others wait, and must not wait for decoders
-# Ten decoders take turns on each core. Each fills its cache anew with megabytes of picture and net: at the
-# usual turn of 2 to 3 ms that is up to a tenth of the work. Who is less nice comes first in any case.
-TURN_S = 0.04
+# Decoders take turns on a core, and each fills its cache anew with megabytes of picture and net: at the usual
+# turns of 1.4 to 3 ms that is up to a tenth of all the work. Who is less nice comes first in any case.
+TURN_S = 0.02
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}  # glibc knows the call since 2.41
