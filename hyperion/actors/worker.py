@@ -17,7 +17,6 @@ from hyperion import logs, queue
 from hyperion.actors.claiming import FOR_EVER, ClaimingActor
 from hyperion.actors.memory import MemoryLimit, give_memory_back, keep_memory
 from hyperion.actors.photo_file import PhotoFile
-from hyperion.actors.scheduling import take_long_turns
 from hyperion.actors.specs import TITANS, Life
 from hyperion.errors import (
     LeaseLost,
@@ -44,6 +43,7 @@ log = logs.get_logger()
 T = TypeVar("T")
 
 EXIT_STUCK = 6
+EYES_NICE = 10  # of that thread alone: what is in a transaction lets others wait, and must not wait for decoders
 NO_MEMORY = "The photo takes more memory than there is for it."
 PREPARE_AFTER_S = 1.0
 PREPARE_APART_S = 0.2
@@ -73,7 +73,7 @@ class Worker(ClaimingActor):
         self.pollers = settings.workers
         self.place = TITANS.index(life.spec.name) if life.spec.name in TITANS else 0
         self._store = make_store(settings)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="eyes", initializer=take_long_turns)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="eyes", initializer=os.nice, initargs=(EYES_NICE,))
         self._detector = make_detector(settings, self._thread)
         self._gazetteer = Gazetteer(settings.var_dir)
         self._memory = MemoryLimit()

@@ -1,15 +1,9 @@
 """What each process of the tree has in memory: nothing that it does not use."""
 
 import os
-import platform
-import re
 import subprocess
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-from hyperion.actors.scheduling import NICE, TURN_S, take_long_turns
 
 ROOT = Path(__file__).parents[2]
 # What the supervisor alone needs, or an actor on first use; ten workers would pay for each of them.
@@ -62,16 +56,3 @@ def test_the_entry_point_which_every_actor_runs_again_brings_nothing_new() -> No
     after = modules_after(rerun, HYPERION_DETECTOR="simulated")
 
     assert after - before == set()
-
-
-def test_the_thread_that_decodes_comes_after_others_and_keeps_its_core_for_long() -> None:
-    def seen() -> tuple[int, str]:
-        told = Path(f"/proc/self/task/{threading.get_native_id()}/sched")
-        return os.getpriority(os.PRIO_PROCESS, 0), told.read_text(encoding="utf-8") if told.exists() else ""
-
-    with ThreadPoolExecutor(1, initializer=take_long_turns) as thread:
-        nice, told = thread.submit(seen).result()
-
-    assert (nice, os.getpriority(os.PRIO_PROCESS, 0)) == (NICE, 0)
-    if told and tuple(map(int, platform.release().split(".")[:2])) >= (6, 12):  # others have one turn for all
-        assert re.findall(r"^se\.slice .* (\d+)$", told, re.MULTILINE) == [str(round(TURN_S * 1e9))]
