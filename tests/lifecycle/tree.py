@@ -269,10 +269,13 @@ class User:
         return {node["name"]: node for node in answer["nodes"]}
 
     async def worker_of(self, status: str = "PROCESSING") -> str:
-        """Wait for a worker that is in that stage; return its name."""
+        """Wait until a photo of the user's is in that stage; return the name of its worker."""
 
         async def busy() -> str | None:
-            fleet = await self.fleet()
-            return next((name for name, node in fleet.items() if node["current_task_status"] == status), None)
+            for media_id, found in (await self.statuses()).items():
+                if found == status:
+                    last = (await self.call("GET", f"/api/map/{media_id}/logs"))["history"][-1]
+                    return str(last["worker_name"]) if last["message"].endswith(status) else None
+            return None
 
         return str(await until(busy, every_s=0.05))
