@@ -1,8 +1,10 @@
 """How many sockets a user may have open, on all web processes together."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 
 from hyperion import logs
 from hyperion.db import Database, load_queries
@@ -16,6 +18,15 @@ SQL = load_queries(__package__, "places.sql")
 PLACES_PER_USER = 20
 TRIES = 3  # to lose a place to somebody quicker, who took another of the free ones than we at random
 RETRY_S = 1.0
+RENEW_S = 30.0
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """What one socket holds. Two of them can be of one number, if the first one's row was swept."""
+
+    user_id: str
+    number: int
 
 
 class SocketPlaces:
@@ -24,13 +35,19 @@ class SocketPlaces:
     They are rows, so that they count on every process, and free once the process that holds them is
     `silent_s` silent, gone or replaced. What is left is given back in the background: a place whose
     row could not be deleted, or whose taking was not answered, is tried again until it is free.
+
+    After a database that was away for long all processes look silent, and the rows of those that live are
+    swept as well. So every `renew_s` seconds what is missing is written again: without it the user's
+    sockets are too many, and nothing wakes them.
     """
 
-    def __init__(self, db: Database, *, boot: int, silent_s: float) -> None:
+    def __init__(self, db: Database, *, boot: int, silent_s: float, renew_s: float = RENEW_S) -> None:
         self._db = db
         self._boot = boot
         self._silent_s = silent_s
-        self._held: set[tuple[str, int]] = set()
+        self._renew_s = renew_s
+        self._renew_at_s = time.monotonic() + renew_s
+        self._held: set[_Place] = set()
         self._users_to_tidy: set[str] = set()
         self._something_to_tidy = asyncio.Event()
         self._turn = asyncio.Lock()  # nothing is given back that was taken and not yet answered
@@ -45,13 +62,15 @@ class SocketPlaces:
         try:
             yield
         finally:
-            self._held.discard((user_id, place))
+            self._held.discard(place)
             self._leave(user_id)
 
     async def run(self) -> None:
-        """Give back what is left until cancelled."""
+        """Give back what is left, and hold on to what is in use, until cancelled."""
         while True:
-            await self._something_to_tidy.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, self._renew_at_s - time.monotonic())):
+                    await self._something_to_tidy.wait()
             self._something_to_tidy.clear()
             try:
                 await self.run_once()
@@ -60,21 +79,30 @@ class SocketPlaces:
                 await asyncio.sleep(RETRY_S)
 
     async def run_once(self) -> None:
-        """Delete the rows that stand for no socket any more. Raises DatabaseUnavailable."""
-        async with self._turn:
-            await self._tidy_all()
+        """Delete the rows that stand for no socket any more, and when it is time write those that are missing.
 
-    async def _take(self, user_id: str) -> int:
+        Raises DatabaseUnavailable.
+        """
+        async with self._turn:
+            if self._users_to_tidy:
+                await self._tidy_all()
+            now_s = time.monotonic()
+            if now_s >= self._renew_at_s:
+                await self._renew()
+                self._renew_at_s = now_s + self._renew_s
+
+    async def _take(self, user_id: str) -> _Place:
         async with self._turn:
             if user_id in self._users_to_tidy:
                 await self._tidy_all()  # who closes one socket and opens the next must find a place
             try:
                 for _ in range(TRIES):
-                    place: int | None = await self._db.fetch_value(
+                    number: int | None = await self._db.fetch_value(
                         SQL.take_place, user_id, self._boot, PLACES_PER_USER, self._silent_s
                     )
-                    if place is not None:
-                        self._held.add((user_id, place))
+                    if number is not None:
+                        place = _Place(user_id, number)
+                        self._held.add(place)
                         return place
             except BaseException:
                 self._leave(user_id)  # it may be ours although the answer was lost
@@ -83,15 +111,21 @@ class SocketPlaces:
 
     async def _tidy_all(self) -> None:
         users, self._users_to_tidy = self._users_to_tidy, set()
-        held = [(user, place) for user, place in self._held if user in users]
+        held = [place for place in self._held if place.user_id in users]
         try:
-            await self._db.execute(
-                SQL.keep_only, self._boot, list(users), [user for user, _ in held], [place for _, place in held]
-            )
+            await self._db.execute(SQL.keep_only, self._boot, list(users), *_columns(held))
         except BaseException:
             self._leave(*users)
             raise
 
+    async def _renew(self) -> None:
+        if self._held:
+            await self._db.execute(SQL.renew, self._boot, *_columns(self._held))
+
     def _leave(self, *user_ids: str) -> None:
         self._users_to_tidy.update(user_ids)
         self._something_to_tidy.set()
+
+
+def _columns(places: Collection[_Place]) -> tuple[list[str], list[int]]:
+    return [place.user_id for place in places], [place.number for place in places]

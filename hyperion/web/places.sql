@@ -40,3 +40,12 @@ WHERE p.boot = $1
       WHERE held.user_id = p.user_id
         AND held.place = p.place
   )
+
+-- name: renew
+-- $1 boot id, $2 $3 the users and places that this process holds. Writes what was swept again; what
+-- somebody else was given in the meantime stays theirs.
+INSERT INTO socket_place (user_id, place, boot)
+SELECT DISTINCT user_id, place, $1::bigint
+FROM unnest($2::text[], $3::smallint[]) AS held (user_id, place)
+ORDER BY user_id, place
+ON CONFLICT (user_id, place) DO NOTHING

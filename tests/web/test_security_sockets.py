@@ -9,8 +9,9 @@ import pytest
 import structlog
 from aiohttp import ClientWebSocketResponse, WSServerHandshakeError
 
+from hyperion.actors import mailbox
 from hyperion.web.keys import SESSION_WATCH
-from hyperion.web.places import PLACES_PER_USER, SQL
+from hyperion.web.places import PLACES_PER_USER, SQL, SocketPlaces
 from tests.until import until
 from tests.web.conftest import MakeSite, Person, Site
 
@@ -208,6 +209,20 @@ async def test_places_are_given_back_once_the_database_is_there_again(site: Site
     await until(lambda: nobody_has_a_place(site))
 
 
+async def test_a_socket_that_was_swept_has_a_place_again(site: Site, ada: Person) -> None:
+    """Row 11. After a database that was away for long nobody has beaten, and the reaper may look first."""
+    places = SocketPlaces(site.db, boot=-1, silent_s=60, renew_s=0.05)
+    holding = asyncio.create_task(places.run())
+    async with places.hold(ada.id):
+        swept = await site.db.execute(mailbox.SQL.free_places, 60.0)
+
+        assert swept == "DELETE 1"
+        await until(lambda: somebody_has_a_place(site))
+
+    await until(lambda: nobody_has_a_place(site))
+    holding.cancel()
+
+
 async def status_is_open(person: Person, site: Site) -> bool:
     return await status_of_another(person, site) == 101
 
@@ -215,6 +230,10 @@ async def status_is_open(person: Person, site: Site) -> bool:
 async def somebody_waits(site: Site) -> bool:
     waiting = "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)"
     return bool(await site.db.fetch_value(waiting))
+
+
+async def somebody_has_a_place(site: Site) -> bool:
+    return not await nobody_has_a_place(site)
 
 
 async def nobody_has_a_place(site: Site) -> bool:
