@@ -159,6 +159,16 @@ async def known_at(tx: PhotoTransaction, media_id: UUID, status: Status) -> Phot
     return photo
 
 
+async def lock_all(tx: PhotoTransaction, media_ids: Sequence[UUID]) -> None:
+    """Lock photos and their users' numbers, for a transaction that changes them in several statements.
+
+    A statement by itself takes the photos first and then the numbers, each in one order. After the numbers
+    of one statement the next would take photos, and numbers, against that order.
+    """
+    rows = await tx.connection.fetch(SQL.list_existing, media_ids)
+    await tx.connection.execute(SQL.lock_feeds, [row["user_id"] for row in rows])
+
+
 async def abandon(tx: PhotoTransaction, media_ids: Sequence[UUID], *, reason: str) -> int:
     """Return photos that their worker left to UPLOADED; count those that were being analysed."""
     in_work = {Status.EXTRACTING, Status.PROCESSING}

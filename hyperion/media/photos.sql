@@ -80,6 +80,14 @@ WHERE id = ANY ($1::uuid[])
 ORDER BY id
 FOR UPDATE
 
+-- name: lock_feeds
+-- $1 user ids. Locks what numbers their changes, in one order for everybody.
+SELECT user_id
+FROM feed
+WHERE user_id = ANY ($1::text[])
+ORDER BY user_id
+FOR NO KEY UPDATE
+
 -- name: drop_blob
 -- $1 media id. The bytes stay while the store does not have them. The photo is locked first, as by who
 -- deletes it: each would wait for the other's rows.

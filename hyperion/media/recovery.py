@@ -55,6 +55,7 @@ async def revive(db: Database, wakeup: Wakeup, task_ids: Sequence[int]) -> int:
         revived = await queue.revive(tx.connection, task_ids)
         for task in revived:
             tx.has_work(task.lane)
+        await photos.lock_all(tx, [task.item for task in revived if task.item])
         for task in sorted(revived, key=lambda task: str(task.item)):
             if task.item:
                 with suppress(PhotoGone, StatusConflict):
@@ -74,6 +75,8 @@ async def _settle(tx: PhotoTransaction, rescued: Sequence[Rescued], reason: str)
             tx.has_work(task.lane)
     returned = [task.item for task in rescued if task.item and not task.is_dead]
     dead = [task.item for task in rescued if task.item and task.is_dead]
+    if returned and dead:
+        await photos.lock_all(tx, returned + dead)
     await photos.abandon(tx, returned, reason=reason)
     await photos.give_up(tx, dead, reason=f"{reason}, {max(t.crashes for t in rescued)} times" if dead else reason)
     return Recovery(returned=sum(not t.is_dead for t in rescued), dead=sum(t.is_dead for t in rescued))

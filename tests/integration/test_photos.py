@@ -25,6 +25,7 @@ from hyperion.media.transaction import ANALYSE_LANE, LIVE_CHANNEL, PhotoTransact
 from hyperion.queue import Claimer, Lease, NewTask, Wakeup
 from hyperion.settings import Settings, load
 from tests.photos import make_photo
+from tests.until import until
 
 STORED_AT = "SELECT store_path FROM media WHERE id = $1"
 Act = Callable[[PhotoTransaction], Awaitable[object]]
@@ -60,10 +61,12 @@ async def add_user(db: Database, user_id: str = "u1") -> str:
     return user_id
 
 
-async def add_photo(db: Database, wakeup: Wakeup, user_id: str = "u1", content: bytes | None = None) -> UUID:
+async def add_photo(
+    db: Database, wakeup: Wakeup, user_id: str = "u1", content: bytes | None = None, media_id: UUID | None = None
+) -> UUID:
     body = make_photo(size=(64, 48), lat=52.5, lng=13.4) if content is None else content
     photo = NewPhoto(
-        id=uuid4(),
+        id=media_id or uuid4(),
         user_id=user_id,
         filename="a.jpg",
         content_type="image/jpeg",
@@ -446,6 +449,29 @@ async def test_an_operator_brings_a_failed_photo_back(db: Database, wakeup: Wake
     assert revived == 1
     assert await status_of(db, media_id) == "UPLOADED"
     assert (await claim(db, "analyse")).task_id == lease.task_id
+
+
+async def test_photos_of_several_users_are_brought_back_while_others_of_theirs_change(
+    db: Database, wakeup: Wakeup
+) -> None:
+    for user in ("u1", "u2"):
+        await add_user(db, user)
+    lost = [await add_photo(db, wakeup, user, media_id=UUID(int=n)) for n, user in enumerate(("u2", "u1"))]
+    others = [await add_photo(db, wakeup, user) for user in ("u1", "u2")]
+    for media_id in lost:
+        await store(db, wakeup, media_id)
+    leases = [await claim(db, "analyse") for _ in lost]
+    await recovery.rescue_boots(db, wakeup, [7], who="Helios", max_crashes=1)
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+    async with photo_transaction(db, wakeup) as tx:
+        await photos.give_up(tx, others[:1], reason="x")
+        reviving = asyncio.create_task(recovery.revive(db, wakeup, [lease.task_id for lease in leases]))
+        await until(lambda: db.fetch_value(waits))
+        await photos.give_up(tx, others[1:], reason="x")
+
+    assert await reviving == 2
+    assert [await status_of(db, media_id) for media_id in lost] == ["UPLOADED", "UPLOADED"]
 
 
 async def test_a_photo_in_work_cannot_be_analysed_again(db: Database, wakeup: Wakeup) -> None:
