@@ -24,7 +24,8 @@ log = logs.get_logger()
 NAME_WAIT_S = 5.0
 RETRY_FIRST_S = 0.25
 RETRY_LAST_S = 2.0  # a name that nobody holds may be taken by somebody else
-PAUSE_S = 3.0
+OBSERVE_S = 2.0
+PAUSE_S = OBSERVE_S + 2.0  # between two answers: a slow one is an answer, but longer than this we were stopped
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from hyperion import logs
 from hyperion.actors import fork_server
 from hyperion.actors.actor import EXIT_ASKED, EXIT_DRAINED, EXIT_LIFE_OVER
 from hyperion.actors.child import Child, Nursery, exit_text
-from hyperion.actors.node import Node, Sighting
+from hyperion.actors.node import OBSERVE_S, Node, Sighting
 from hyperion.actors.orphans import OrphanReaper
 from hyperion.actors.restart import HEALTHY_LIFE_S, RestartPolicy, is_silent
 from hyperion.actors.specs import ActorSpec, plan
@@ -24,7 +24,6 @@ from hyperion.settings import Settings
 
 log = logs.get_logger()
 
-OBSERVE_S = 2.0
 OBSERVE_STARTING_S = 0.01
 ABORT_TO_KILL_S = 2.0
 START_SILENCE_S = 30.0

@@ -2,7 +2,11 @@
 
 import pytest
 
+from hyperion.actors.node import OBSERVE_S, Node
 from hyperion.actors.restart import RestartBudget, RestartPolicy, backoff_s, is_silent
+from hyperion.db import Database
+from hyperion.queue import Wakeup
+from hyperion.settings import Settings
 
 
 def test_a_sixth_crash_inside_the_window_parks_the_child() -> None:
@@ -63,3 +67,17 @@ def test_deaths_that_do_not_count_never_park() -> None:
 )
 def test_silence_counts_only_while_the_database_answers(silent_s: float, answering_s: float, silent: bool) -> None:
     assert is_silent(silent_s=silent_s, answering_s=answering_s, limit_s=15) is silent
+
+
+def test_a_database_whose_answers_are_slow_answers_without_a_break_and_one_that_is_not_asked_does_not() -> None:
+    db = Database("postgresql://", name="test")
+    node = Node(Settings(database_url="postgresql://", secret_key="k" * 32), db, Wakeup(db))
+    began_s = node._answering_since_s
+
+    late_s = OBSERVE_S + 1.5
+    since_s = []
+    for answered_s in (late_s, 2 * late_s, 3 * late_s, 60.0):
+        node._answered(began_s + answered_s, again=False)
+        since_s.append(round(node._answering_since_s - began_s, 3))
+
+    assert since_s == [0, 0, 0, 60]
