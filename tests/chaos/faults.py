@@ -14,7 +14,7 @@ from tests.chaos.schedule import Step
 from tests.chaos.stage import ROLE, Stage
 
 STORM_PAUSE_S = 0.1
-_ABSENT = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_ABSENT = (asyncpg.InternalClientError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 @dataclass
