@@ -7,7 +7,7 @@ transaction of its own. What would be the second within 5 ms is gathered and sen
 """
 
 import asyncio
-import os
+import random
 import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
@@ -27,6 +27,7 @@ log = logs.get_logger()
 COALESCE_S = 0.005
 SELF_TEST_S = 30.0
 SELF_TEST_LIMIT_S = 5.0
+ECHO_CHANNEL = "hyperion_echo"
 MOST_WOKEN = 1000
 PAYLOAD_LIMIT_BYTES = 7900  # NOTIFY takes less than 8000
 
@@ -107,8 +108,8 @@ class Bell:
 class Wakeup:
     """One connection that listens for bells and rings those of others.
 
-    `run` keeps it alive until it is cancelled. Every `self_test_s` seconds, however much it sends,
-    it tests itself by a notification to itself, which must arrive within `self_test_limit_s`: so a
+    `run` keeps it alive until it is cancelled. When it has heard no echo for `self_test_s` seconds or a
+    little longer it asks for one, by a notification to all, which must come back within `self_test_limit_s`: so a
     connection which is half open, or a pooler that swallows LISTEN, is found out. After every
     reconnection all bells are struck once: something may have been missed.
     """
@@ -125,8 +126,8 @@ class Wakeup:
         self._to_send = Rings()
         self._sent_at_s = 0.0
         self._outgoing = asyncio.Event()
-        self._echo_channel = f"hyperion_echo_{os.getpid()}_{id(self):x}"
         self._echo = asyncio.Event()
+        self._test_at_s = 0.0
         self._is_sending = False
 
     def bell(self, channel: str) -> Bell:
@@ -200,7 +201,7 @@ class Wakeup:
 
         connection.add_termination_listener(closed)
         with translated_errors():
-            await connection.add_listener(self._echo_channel, lambda *_: self._echo.set())
+            await connection.add_listener(ECHO_CHANNEL, self._heard_echo)
             for channel in self._bells:
                 await connection.add_listener(channel, self._heard)
             self._backoff.reset()
@@ -209,16 +210,15 @@ class Wakeup:
                 for bell in bells:
                     bell.strike()
             loop = asyncio.get_running_loop()
-            test_at_s = loop.time() + self._self_test_s
+            self._heard_echo()
             while True:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout_at(test_at_s):
+                    async with asyncio.timeout_at(self._test_at_s):
                         await self._outgoing.wait()
                 if lost.is_set():
                     raise DatabaseUnavailable("the server closed the connection")
-                if loop.time() >= test_at_s:
+                if loop.time() >= self._test_at_s:
                     await self._test(connection)
-                    test_at_s = loop.time() + self._self_test_s
                 await self._send(connection)
                 await asyncio.sleep(COALESCE_S)
 
@@ -240,9 +240,15 @@ class Wakeup:
 
     async def _test(self, connection: Connection) -> None:
         self._echo.clear()
-        await connection.execute("SELECT pg_notify($1, '')", self._echo_channel, timeout=self._self_test_limit_s)
+        await connection.execute("SELECT pg_notify($1, '')", ECHO_CHANNEL, timeout=self._self_test_limit_s)
         async with asyncio.timeout(self._self_test_limit_s):
             await self._echo.wait()
+
+    def _heard_echo(self, *_notification: object) -> None:
+        """Put the next test off: who asked for this echo has asked for everybody who hears it."""
+        self._echo.set()
+        term_s = self._self_test_s * random.uniform(1, 1.5)  # noqa: S311  (so that one asks and the others hear)
+        self._test_at_s = asyncio.get_running_loop().time() + term_s
 
     def _heard(self, _connection: Any, _pid: int, channel: str, payload: object) -> None:
         for bell in self._bells[channel]:

@@ -427,3 +427,18 @@ async def test_who_is_busy_is_not_known_to_wait_although_an_answer_was_lost(db: 
 
 async def _count(boots: Awaitable[set[int]], wanted: int) -> bool:
     return len(await boots) == wanted
+
+
+async def test_who_hears_anothers_echo_asks_for_none_itself(db: Database) -> None:
+    askers: list[int] = []
+    witness = await db.connect()
+    await witness.add_listener("hyperion_echo", lambda _connection, pid, *_: askers.append(pid))
+    quick = Wakeup(db, self_test_s=0.1)
+    slow = Wakeup(db, self_test_s=0.5)
+
+    async with running(quick), running(slow):
+        await until(lambda: len(askers) == 12)
+    await witness.close()
+
+    assert askers.count(max(askers, key=askers.count)) >= 11  # one is left for a machine that stood still
+    assert (quick.connected, slow.connected) == (1, 1)
