@@ -147,10 +147,9 @@ class Person:
         if media_id is None:
             return
         before = media_id in self.memory.doubtful_deletions
+        # For good, also where it was not sent: aiohttp sends a DELETE again when the first got no answer.
         self.memory.doubtful_deletions.add(media_id)
         status, body = await self._ask("DELETE", f"/api/vault/{media_id}")
-        if status == NOT_SENT and not before:
-            self.memory.doubtful_deletions.remove(media_id)
         if status == 200 or (status == 404 and before):
             self.memory.deleted.add(media_id)
         else:
