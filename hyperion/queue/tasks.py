@@ -1,7 +1,6 @@
 """Tasks and leases: enqueue, claim, finish, retry, hand back."""
 
 import random
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -12,12 +11,12 @@ import msgspec
 
 from hyperion.db import Connection, Database, HeldConnection, load_queries
 from hyperion.errors import LeaseLost
+from hyperion.queue.mark import Mark
 
 SQL = load_queries(__package__, "tasks.sql")
 
 FIRST_RETRY_S = 2.0
 LAST_RETRY_S = 300.0
-MARK_LIFE_S = 1.0
 
 _decode_payload = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -74,10 +73,7 @@ async def enqueue(connection: Connection, tasks: Sequence[NewTask]) -> list[int]
 class Claimer:
     """Claims from one lane for one boot, and keeps what it holds from expiring.
 
-    It remembers the lowest number it has seen and starts there: behind it lie only dead index
-    entries, which a long transaction elsewhere keeps from being removed. Lower numbers can still
-    turn up (a transaction that commits late, a rescue), so the mark is dropped once a second and
-    whenever a claim comes back empty.
+    It does not always look from the front of the line on; see Mark.
 
     A claim does not wait for the disk. If a crash of the server forgets it, the task is ready again,
     which is what a rescue would have made of it, and the fence keeps the first owner from finishing
@@ -89,8 +85,7 @@ class Claimer:
         self.connection = db.held(durable=False)
         self.boot = boot
         self._lease_s = lease_s
-        self._mark = 0
-        self._marked_at_s = 0.0
+        self._mark = Mark()
         self._held: dict[int, Lease] = {}
         self._answer_lost = False
 
@@ -103,15 +98,15 @@ class Claimer:
         if self._answer_lost:
             await self.connection.fetch(SQL.hand_back_strays, self.boot, list(self._held))
             self._answer_lost = False
-        if time.monotonic() - self._marked_at_s > MARK_LIFE_S:
-            self._mark = 0
+        self._mark.drop_if_old()
         leases = await self._claim(limit)
-        if not leases and self._mark:
-            self._mark = 0
+        if not leases and self._mark.seq:
+            self._mark.drop()
             leases = await self._claim(limit)
-        if leases and not self._mark:
-            self._marked_at_s = time.monotonic()
-        self._mark = leases[0].seq if leases else 0
+        if leases and len(leases) == limit:
+            self._mark.move(leases[0].seq, many=limit > 1)
+        else:
+            self._mark.drop()
         self._held.update((lease.task_id, lease) for lease in leases)
         return leases
 
@@ -133,7 +128,7 @@ class Claimer:
 
     async def _claim(self, limit: int) -> list[Lease]:
         self._answer_lost = True
-        rows = await self.connection.fetch(SQL.claim, self.lane, self._mark, limit, self.boot, self._lease_s)
+        rows = await self.connection.fetch(SQL.claim, self.lane, self._mark.seq, limit, self.boot, self._lease_s)
         self._answer_lost = False
         leases = [
             Lease(

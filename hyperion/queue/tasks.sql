@@ -49,7 +49,7 @@ taken AS (
 ),
 leased AS (
     INSERT INTO task_lease (task_id, lane, seq, boot, epoch, attempt, crashes, deadline_at)
-    SELECT task_id, $1, seq, $4, nextval('task_epoch'), attempt + 1, crashes, now() + make_interval(secs => $5)
+    SELECT task_id, $1, seq, $4, nextval('task_epoch'), attempt + 1, crashes, (SELECT now() + make_interval(secs => $5))
     FROM picked
     RETURNING task_id, seq, epoch, attempt, crashes
 )

@@ -8,8 +8,9 @@ import pytest
 from hyperion import queue
 from hyperion.db import Database
 from hyperion.errors import LeaseLost
-from hyperion.queue import Lease, NewTask
+from hyperion.queue import Claimer, Lease, NewTask
 from tests.integration.tasks import LANE, claimer, finish, names, put, rescue, take
+from tests.until import until
 
 
 async def test_tasks_come_out_in_the_order_they_went_in(db: Database) -> None:
@@ -132,6 +133,54 @@ async def test_a_busy_claimer_sees_a_lower_number_that_commits_later(db: Databas
     claimed = names(await mine.claim(1)) + names(await mine.claim(1))
 
     assert sorted(claimed) == ["late", "next"]
+
+
+async def run_ahead(db: Database, mine: Claimer) -> list[str]:
+    """Have one claimer take far less than the others, so that it expects them to go on like this."""
+    others = claimer(db, boot=2)
+    await put(db, *(str(n) for n in range(12)))
+    return names([*await mine.claim(2), *await others.claim(6), *await mine.claim(2)])
+
+
+async def test_who_takes_many_begins_where_the_line_has_got_to_since(db: Database) -> None:
+    mine = claimer(db)
+    await run_ahead(db, mine)
+    await put(db, *(str(n) for n in range(12, 20)))
+
+    assert names(await mine.claim(2)) == ["16", "17"]
+
+
+async def test_what_was_jumped_over_is_taken_once_there_is_nothing_further_on(db: Database) -> None:
+    mine = claimer(db)
+    taken = await run_ahead(db, mine)
+    await put(db, *(str(n) for n in range(12, 20)))
+
+    while leases := await mine.claim(2):
+        taken += names(leases)
+
+    assert sorted(taken, key=int) == [str(n) for n in range(20)]
+
+
+async def test_what_was_jumped_over_is_taken_within_a_second_however_much_comes_after_it(db: Database) -> None:
+    mine = claimer(db)
+    await run_ahead(db, mine)
+    await put(db, *(str(n) for n in range(12, 20)))
+
+    async def takes_the_lowest() -> bool:
+        await put(db, *["new"] * 20)
+        return "10" in names(await mine.claim(2))
+
+    await until(takes_the_lowest, within_s=5)
+
+
+async def test_who_takes_one_at_a_time_never_jumps(db: Database) -> None:
+    mine, others = claimer(db), claimer(db, boot=2)
+    await put(db, *(str(n) for n in range(12)))
+    await mine.claim(1)
+    await others.claim(3)
+    await mine.claim(1)
+
+    assert names(await mine.claim(1)) == ["5"]
 
 
 async def test_a_task_whose_workers_crash_is_dead_after_three(db: Database) -> None:
