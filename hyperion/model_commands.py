@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -13,6 +13,19 @@ from hyperion.settings import Settings
 T = TypeVar("T")
 
 EXIT_BAD_CONFIGURATION = 78
+
+
+class _Drawing(click.Path):
+    """A picture to be written: what is in its way is said before the photos are looked at, not after."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, writable=True, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = cast(Path, super().convert(value, param, ctx))  # as path_type says
+        if not path.parent.is_dir():
+            self.fail(f"there is no folder '{path.parent}'", param, ctx)
+        return path
 
 
 def make_model_commands(settings_of: Callable[[bool], Settings]) -> click.Group:
@@ -38,7 +51,7 @@ def make_model_commands(settings_of: Callable[[bool], Settings]) -> click.Group:
 
     @model.command(name="try")
     @click.argument("photo", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-    @click.option("--out", type=click.Path(path_type=Path), help="Where the drawing goes; default: PHOTO.boxes.jpg")
+    @click.option("--out", type=_Drawing(), help="Where the drawing goes; default: PHOTO.boxes.jpg")
     @click.pass_context
     def try_(context: click.Context, photo: Path, out: Path | None) -> None:
         """Print what the model sees on PHOTO, and draw it."""
@@ -51,7 +64,7 @@ def make_model_commands(settings_of: Callable[[bool], Settings]) -> click.Group:
 
     @model.command()
     @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-    @click.option("--sheet", type=click.Path(path_type=Path), help="The drawing; default: FOLDER/contact-sheet.jpg")
+    @click.option("--sheet", type=_Drawing(), help="The drawing; default: FOLDER/contact-sheet.jpg")
     @click.pass_context
     def evaluate(context: click.Context, folder: Path, sheet: Path | None) -> None:
         """Measure the model on the photos of FOLDER and their labels in YOLO's form.
