@@ -103,10 +103,18 @@ USING stored
 WHERE media_id = stored.id
 
 -- name: delete_media
--- $1 user id, $2 media ids (null: all of the user's). Returns what has to go from the store.
+-- $1 user id, $2 media ids (null: all of the user's). Returns what has to go from the store. They are
+-- locked first, in the order that everybody keeps.
+WITH theirs AS MATERIALIZED (
+    SELECT id
+    FROM media
+    WHERE user_id = $1
+      AND ($2::uuid[] IS NULL OR id = ANY ($2))
+    ORDER BY id
+    FOR UPDATE
+)
 DELETE FROM media
-WHERE user_id = $1
-  AND ($2::uuid[] IS NULL OR id = ANY ($2))
+WHERE id = ANY (ARRAY (SELECT id FROM theirs))
 RETURNING id, store_path
 
 -- name: list_stuck

@@ -474,6 +474,24 @@ async def test_photos_of_several_users_are_brought_back_while_others_of_theirs_c
     assert [await status_of(db, media_id) for media_id in lost] == ["UPLOADED", "UPLOADED"]
 
 
+async def test_all_of_a_users_photos_are_deleted_while_several_of_them_change(db: Database, wakeup: Wakeup) -> None:
+    await add_user(db)
+    one, first, another = [await add_photo(db, wakeup, media_id=UUID(int=n)) for n in (2, 1, 3)]
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+    async def delete_all() -> int:
+        async with photo_transaction(db, wakeup) as tx:
+            return await photos.delete(tx, "u1", None)
+
+    async with photo_transaction(db, wakeup) as tx:
+        await photos.lock_all(tx, [first])
+        deleting = asyncio.create_task(delete_all())
+        await until(lambda: db.fetch_value(waits))
+        await photos.give_up(tx, [one, first, another], reason="x")
+
+    assert await deleting == 3
+
+
 async def test_a_photo_in_work_cannot_be_analysed_again(db: Database, wakeup: Wakeup) -> None:
     await add_user(db)
     media_id = await add_photo(db, wakeup)
