@@ -11,7 +11,7 @@ import pytest
 from hyperion.db import Database
 from hyperion.media.store import LocalStore
 from hyperion.queue import Bell
-from hyperion.web.live import EVERYONE, MOST_REPLAYS, PAGE, LiveFeed
+from hyperion.web.live import EVERYONE, MOST_REPLAYS, PAGE, SQL, LiveFeed
 from hyperion.web.outbox import Outbox
 from tests.chaos.proxy import Proxy
 from tests.until import until
@@ -174,3 +174,17 @@ async def test_a_crowd_that_comes_back_leaves_connections_for_others(db: Databas
 
     assert answer == "an answer"
     assert all(reader.is_live and reader.place == 2 * PAGE for reader in readers)
+
+
+async def test_a_page_of_thousands_costs_a_page_also_where_the_planner_knows_nothing(db: Database) -> None:
+    await add_user(db, "many")
+    await change(db, "many", MANY)
+
+    async with db.transaction() as connection:
+        rows = await connection.fetch(SQL.changes_after, ["many"], [PAGE], PAGE)
+        read = await connection.fetchval(
+            "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'media_log'"
+        )
+
+    assert [row["seq"] for row in rows] == list(range(PAGE + 1, 2 * PAGE + 1))
+    assert read == PAGE
