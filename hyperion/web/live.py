@@ -4,6 +4,7 @@ A user's history rows are numbered in the order of their commits, without a gap 
 later, so a reader's place is one number and `seq > place` is all that it has missed.
 """
 
+import asyncio
 import time
 from collections import Counter
 from uuid import UUID
@@ -25,8 +26,9 @@ log = logs.get_logger()
 SQL = load_queries(__package__, "live.sql")
 
 POLL_S = 1.0
-PAGE = 200
-EVERYONE: set[str] = set()
+PAGE = 100  # changes, and users: to read, encode and send them takes 4 ms, for which all others wait
+MOST_REPLAYS = 4  # that read at once; when everybody comes back the feed and requests need connections too
+EVERYONE = {""}  # as a bell says it
 
 
 class MediaStatusUpdate(msgspec.Struct, frozen=True, tag_field="type", tag="MEDIA_STATUS_UPDATE"):
@@ -61,9 +63,11 @@ class _Following:
 
 
 class LiveFeed:
-    """The changes of all connected users, in one query whenever the bell strikes and every second.
+    """The changes of all connected users, a page at a time.
 
-    The bell brings the ids of users whose photos changed. It only saves waiting; polling is the truth.
+    The bell brings the ids of users whose photos changed. It only saves waiting; polling is the truth: every second
+    all are read. A query reads a page, which its users share, those first who were just heard of. Who did not fit in,
+    or has more, is read by the next. So nobody waits for the end of somebody else's thousands.
     """
 
     def __init__(self, db: Database, store: Store, bell: Bell, *, poll_s: float = POLL_S) -> None:
@@ -72,6 +76,8 @@ class LiveFeed:
         self._bell = bell
         self._poll_s = poll_s
         self._following: dict[str, _Following] = {}
+        self._unread: list[str] = []  # users of whom there may be more to read, in turn
+        self._replays = asyncio.Semaphore(MOST_REPLAYS)
 
     async def current_seq(self, user_id: str) -> int:
         """Return the number of the user's last change. Raises DatabaseUnavailable."""
@@ -105,7 +111,8 @@ class LiveFeed:
         following = self._following[reader.user_id]
         while not reader.is_live:
             handed_out = following.seq
-            rows = await self._db.fetch(SQL.changes_after, [reader.user_id], [reader.place], PAGE)
+            async with self._replays:
+                rows = await self._db.fetch(SQL.changes_after, [reader.user_id], [reader.place], PAGE)
             for row in rows:
                 await reader.outbox.put(self._frame(row))
                 reader.place = row["seq"]
@@ -117,9 +124,9 @@ class LiveFeed:
         """Hand out changes until cancelled."""
         poll_at_s = time.monotonic() + self._poll_s
         while True:
-            heard = await self._bell.wait(max(0.0, poll_at_s - time.monotonic()))
-            if not heard or time.monotonic() >= poll_at_s:  # also where a bell rings for somebody all the time
-                heard = EVERYONE
+            heard = await self._bell.wait(0.0 if self._unread else max(0.0, poll_at_s - time.monotonic()))
+            if time.monotonic() >= poll_at_s:  # also where a bell rings for somebody all the time
+                heard |= EVERYONE
                 poll_at_s = time.monotonic() + self._poll_s
             try:
                 await self.run_once(heard)
@@ -127,20 +134,25 @@ class LiveFeed:
                 log.warning("live.read_failed", reason=str(error))
 
     async def run_once(self, heard: set[str]) -> int:
-        """Hand out what is new for the users `heard` of, or for all when that says nothing; count it."""
-        reading = self._following.keys() & heard if heard and "" not in heard else set(self._following)
-        handed_out = 0
-        while reading:
-            places = [(user_id, self._following[user_id].seq) for user_id in reading if user_id in self._following]
-            rows = await self._db.fetch(
-                SQL.changes_after, [user for user, _ in places], [seq for _, seq in places], PAGE
-            )
-            for row in rows:
-                self._hand_out(row)
-            read = Counter(row["user_id"] for row in rows)
-            reading = {user_id for user_id, count in read.items() if count == PAGE}
-            handed_out += len(rows)
-        return handed_out
+        """Hand out a page of what is new for the users `heard` of, then for those who wait; return its length.
+
+        Raises DatabaseUnavailable, after which nobody waits; the next poll finds what is new.
+        """
+        everyone = self._following if heard >= EVERYONE else ()
+        waiting = dict.fromkeys([*heard, *self._unread, *everyone])
+        users = [user_id for user_id in waiting if user_id in self._following]
+        self._unread = []
+        if not users:
+            return 0
+        reading = users[:PAGE]
+        places = [self._following[user_id].seq for user_id in reading]
+        share = PAGE // len(reading)
+        rows = await self._db.fetch(SQL.changes_after, reading, places, share)
+        for row in rows:
+            self._hand_out(row)
+        read = Counter(row["user_id"] for row in rows)
+        self._unread = users[PAGE:] + [user_id for user_id, count in read.items() if count == share]
+        return len(rows)
 
     def _hand_out(self, row: Record) -> None:
         following = self._following.get(row["user_id"])

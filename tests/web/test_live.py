@@ -13,7 +13,7 @@ from hyperion.media.status import Status
 from hyperion.media.transaction import photo_transaction
 from hyperion.web.app import drain
 from hyperion.web.keys import FEED
-from hyperion.web.live import PAGE
+from hyperion.web.live import EVERYONE, PAGE
 from hyperion.web.outbox import ROOM
 from hyperion.web.updates import OPEN_SOCKETS
 from tests.until import until
@@ -155,7 +155,7 @@ async def test_a_client_that_does_not_read_is_cut_off(site: Site, ada: Person) -
             ada.id, media_id,
         )  # fmt: skip
 
-    await site.app[FEED].run_once(set())
+    await site.app[FEED].run_once(EVERYONE)
 
     assert await asyncio.wait_for(outbox.closed(), 5) == 1013
     assert ROOM < 2000

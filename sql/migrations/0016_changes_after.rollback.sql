@@ -1,0 +1,1 @@
+DROP FUNCTION changes_after(text[], bigint[], integer);
