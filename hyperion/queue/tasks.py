@@ -104,7 +104,7 @@ class Claimer:
             self._mark.drop()
             leases = await self._claim(limit)
         if leases and len(leases) == limit:
-            self._mark.move(leases[0].seq, many=limit > 1)
+            self._mark.move(leases[0].seq, leases[-1].seq, many=limit > 1)
         else:
             self._mark.drop()
         self._held.update((lease.task_id, lease) for lease in leases)

@@ -173,6 +173,16 @@ async def test_what_was_jumped_over_is_taken_within_a_second_however_much_comes_
     await until(takes_the_lowest, within_s=5)
 
 
+async def test_who_is_alone_takes_all_in_their_order(db: Database) -> None:
+    mine, taken = claimer(db), []
+    await put(db, *(str(n) for n in range(12)))
+
+    while leases := await mine.claim(3):
+        taken += names(leases)
+
+    assert taken == [str(n) for n in range(12)]
+
+
 async def test_who_takes_one_at_a_time_never_jumps(db: Database) -> None:
     mine, others = claimer(db), claimer(db, boot=2)
     await put(db, *(str(n) for n in range(12)))
