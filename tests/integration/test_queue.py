@@ -173,6 +173,16 @@ async def test_what_was_jumped_over_is_taken_within_a_second_however_much_comes_
     await until(takes_the_lowest, within_s=5)
 
 
+async def test_what_was_jumped_over_is_taken_after_a_few_jumps_however_long_the_line_is(db: Database) -> None:
+    mine = claimer(db)
+    await run_ahead(db, mine)
+    await put(db, *(str(n) for n in range(12, 400)))
+
+    taken = [name for _ in range(6) for name in names(await mine.claim(2))]
+
+    assert "10" in taken
+
+
 async def test_who_is_alone_takes_all_in_their_order(db: Database) -> None:
     mine, taken = claimer(db), []
     await put(db, *(str(n) for n in range(12)))
