@@ -23,7 +23,11 @@ class _Drawing(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         path = cast(Path, super().convert(value, param, ctx))  # as path_type says
-        if not path.parent.is_dir():
+        try:
+            is_there = path.parent.is_dir()
+        except OSError as error:  # the way to it is closed, or its name too long
+            self.fail(f"'{path.parent}': {error.strerror}", param, ctx)
+        if not is_there:
             self.fail(f"there is no folder '{path.parent}'", param, ctx)
         return path
 

@@ -235,6 +235,15 @@ def test_a_drawing_that_cannot_be_kept_is_said_before_anything_is_looked_at(tmp_
     assert done.stderr.endswith("Error: Invalid value for '--out': there is no folder '/nowhere'\n")
 
 
+def test_a_drawing_whose_folder_cannot_even_be_looked_for_is_said_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"no photo")
+
+    done = run("try", str(tmp_path / "photo.jpg"), "--out", f"/{'x' * 300}/a.jpg", folder=tmp_path)
+
+    assert done.returncode == 2
+    assert done.stderr.endswith("File name too long\n")
+
+
 def test_average_precision_is_that_of_coco() -> None:
     """By hand: hit, miss, hit of two boxes; precision 1 to recall 0.5 (51 of 101), then 2/3."""
     box, away = [0, 0, 0.5, 0.5], [0.6, 0.6, 0.9, 0.9]
