@@ -27,6 +27,7 @@ SQL = load_queries(__package__, "live.sql")
 
 POLL_S = 1.0
 PAGE = 100  # changes, and users: to read, encode and send them takes 4 ms, for which all others wait
+SPARED = PAGE // 10  # places that those just heard of leave to those who wait
 MOST_REPLAYS = 4  # that read at once; when everybody comes back the feed and requests need connections too
 EVERYONE = {""}  # as a bell says it
 
@@ -66,8 +67,9 @@ class LiveFeed:
     """The changes of all connected users, a page at a time.
 
     The bell brings the ids of users whose photos changed. It only saves waiting; polling is the truth: every second
-    all are read. A query reads a page, which its users share, those first who were just heard of. Who did not fit in,
-    or has more, is read by the next. So nobody waits for the end of somebody else's thousands.
+    all are read. A query reads a page, which its users share, those first who were just heard of; but a tenth of its
+    places is for those who wait. Who did not fit in, or has more, is read by the next. So nobody waits for the end of
+    somebody else's thousands.
     """
 
     def __init__(self, db: Database, store: Store, bell: Bell, *, poll_s: float = POLL_S) -> None:
@@ -76,7 +78,8 @@ class LiveFeed:
         self._bell = bell
         self._poll_s = poll_s
         self._following: dict[str, _Following] = {}
-        self._unread: list[str] = []  # users of whom there may be more to read, in turn
+        self._heard: list[str] = []  # users who were heard of and did not fit in
+        self._unread: list[str] = []  # other users of whom there may be more to read, in turn
         self._replays = asyncio.Semaphore(MOST_REPLAYS)
 
     async def current_seq(self, user_id: str) -> int:
@@ -124,7 +127,7 @@ class LiveFeed:
         """Hand out changes until cancelled."""
         poll_at_s = time.monotonic() + self._poll_s
         while True:
-            heard = await self._bell.wait(0.0 if self._unread else max(0.0, poll_at_s - time.monotonic()))
+            heard = await self._bell.wait(0.0 if self._is_behind else max(0.0, poll_at_s - time.monotonic()))
             if time.monotonic() >= poll_at_s:  # also where a bell rings for somebody all the time
                 heard |= EVERYONE
                 poll_at_s = time.monotonic() + self._poll_s
@@ -139,20 +142,27 @@ class LiveFeed:
         Raises DatabaseUnavailable, after which nobody waits; the next poll finds what is new.
         """
         everyone = self._following if heard >= EVERYONE else ()
-        waiting = dict.fromkeys([*heard, *self._unread, *everyone])
+        first = dict.fromkeys([*self._heard, *heard])
+        waiting = dict.fromkeys([*self._unread[:SPARED], *first, *self._unread, *everyone])
         users = [user_id for user_id in waiting if user_id in self._following]
-        self._unread = []
+        self._heard, self._unread = [], []
         if not users:
             return 0
-        reading = users[:PAGE]
+        reading, left = users[:PAGE], users[PAGE:]
         places = [self._following[user_id].seq for user_id in reading]
         share = PAGE // len(reading)
         rows = await self._db.fetch(SQL.changes_after, reading, places, share)
         for row in rows:
             self._hand_out(row)
         read = Counter(row["user_id"] for row in rows)
-        self._unread = users[PAGE:] + [user_id for user_id, count in read.items() if count == share]
+        self._heard = [user_id for user_id in left if user_id in first]
+        self._unread = [user_id for user_id in left if user_id not in first]
+        self._unread += [user_id for user_id, count in read.items() if count == share]
         return len(rows)
+
+    @property
+    def _is_behind(self) -> bool:
+        return bool(self._heard or self._unread)
 
     def _hand_out(self, row: Record) -> None:
         following = self._following.get(row["user_id"])

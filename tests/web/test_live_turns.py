@@ -139,6 +139,22 @@ async def test_those_who_have_thousands_share_a_page_and_take_turns(db: Database
     assert all(stand.got(user_id) == [1, 2, 3] for user_id in users)
 
 
+async def test_who_waits_has_a_turn_also_while_page_after_page_is_filled_by_those_just_heard_of(
+    db: Database, make_stand: MakeStand
+) -> None:
+    stand = make_stand(db)
+    *heard, waiting = users = [f"user {n}" for n in range(PAGE * 6 // 5)]
+    for user_id in users:
+        await add_user(db, user_id)
+        await stand.follow(user_id)
+    await change(db, waiting)
+    assert await stand.feed.run_once(EVERYONE) == 0  # as those were read who came before
+
+    counts = [await stand.feed.run_once(set(heard)) for _ in range(3)]
+
+    assert sum(counts) == 1
+
+
 async def test_thousands_arrive_in_order_and_once_though_the_database_goes_away_amid_them(
     database_url: str, proxy: Proxy, make_stand: MakeStand, printed: Printed
 ) -> None:
