@@ -27,7 +27,7 @@ run: $(READY)
 	@exec $(BIN)/python supervisor.py --dev
 
 run-hub: $(READY)
-	@exec $(BIN)/python -m tests.hub $(ARGS)
+	@HYPERION_VAR=$${HYPERION_VAR:-var-hub} exec $(BIN)/python -m tests.hub $(ARGS)
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)

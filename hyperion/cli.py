@@ -12,7 +12,7 @@ from hyperion import logs, queue
 from hyperion.actors import mailbox
 from hyperion.db import Database, load_queries, migrations
 from hyperion.db.embedded import EmbeddedPostgres
-from hyperion.errors import BadConfiguration, DatabaseUnavailable, HyperionError
+from hyperion.errors import EXIT_BAD_CONFIGURATION, BadConfiguration, DatabaseUnavailable, HyperionError
 from hyperion.media import photos, recovery
 from hyperion.media.store import state as store_state
 from hyperion.media.store import store_name
@@ -23,7 +23,6 @@ from hyperion.store_commands import make_store_commands
 
 T = TypeVar("T")
 
-EXIT_BAD_CONFIGURATION = 78
 SEND_WAIT_S = 2.0
 SQL = load_queries("hyperion", "cli.sql")
 
@@ -72,7 +71,7 @@ def config(context: click.Context) -> None:
     for name, default, meaning in documented():
         click.echo(f"{name:32} {default or '-':12} {meaning}")
     _settings(context.obj)
-    click.echo("\nThe environment is fine.")
+    click.echo("\nThe environment is fine. What it says of the model is checked by: hyperion model check")
 
 
 @main.command()

@@ -16,7 +16,7 @@ class DetectorSettings:
         "HYPERION_DETECTOR",
         read.one_of("onnx", "simulated"),
         "onnx",
-        "what looks at the photos: a model, or what only takes its time",
+        "what looks at the photos: onnx is a model; simulated sees nothing and only takes its time",
     )
     model: str = read.setting(
         "HYPERION_MODEL", read.text, "", "a path or hf://owner/repo/file.onnx@revision; default: the model that ships"

@@ -23,6 +23,8 @@ from collections.abc import Sequence
 from typing import Literal
 from uuid import UUID
 
+EXIT_BAD_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
+
 
 class HyperionError(Exception):
     """The root: whoever catches it catches all that Hyperion raises on purpose."""

@@ -7,12 +7,10 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from hyperion.errors import BadConfiguration, PhotoUnusable
+from hyperion.errors import EXIT_BAD_CONFIGURATION, BadConfiguration, PhotoUnusable
 from hyperion.settings import Settings
 
 T = TypeVar("T")
-
-EXIT_BAD_CONFIGURATION = 78
 
 
 class _Drawing(click.Path):
@@ -63,6 +61,8 @@ def make_model_commands(settings_of: Callable[[bool], Settings]) -> click.Group:
 
         settings = settings_of(context.find_root().obj)
         target = out or photo.with_name(photo.name + trial.DRAWN_SUFFIX)
+        if target.resolve() == photo.resolve():
+            raise click.UsageError("The drawing would replace the photo.")
         click.echo(_or_exit(lambda: trial.try_photo(settings, photo, target)))
         click.echo(f"drawn in {target}")
 
@@ -74,7 +74,8 @@ def make_model_commands(settings_of: Callable[[bool], Settings]) -> click.Group:
         """Measure the model on the photos of FOLDER and their labels in YOLO's form.
 
         Labels lie beside the photos (a.jpg, a.txt) or in `labels` beside `images`; a photo without
-        has nothing on it. Classes are numbered as in `classes.txt` of FOLDER, else as the model's.
+        has nothing on it. Classes are numbered as in `classes.txt`, in FOLDER or beside the labels, else as the
+        model's.
         """
         from hyperion.media.detector import trial  # noqa: PLC0415
 

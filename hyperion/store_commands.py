@@ -11,6 +11,7 @@ import click
 
 from hyperion import store_move
 from hyperion.db import Database
+from hyperion.errors import EXIT_BAD_CONFIGURATION
 from hyperion.media.store import LocalStore, store_name
 from hyperion.media.store import state as store_state
 from hyperion.media.store.state import StoreState
@@ -40,9 +41,8 @@ def make_store_commands(settings_of: Callable[[bool], Settings], with_database: 
         """Take the photos of the local store to another. Can be interrupted, and called again to go on."""
         settings = settings_of(context.find_root().obj)
         if not settings.hf_repo_id:
-            raise click.ClickException(
-                f"HF_TOKEN and HF_REPO_ID say where the {target} is; set them here and for the nodes"
-            )
+            click.echo(f"HF_TOKEN and HF_REPO_ID say where the {target} is; set them here and for the nodes", err=True)
+            sys.exit(EXIT_BAD_CONFIGURATION)
         if not settings.store_dir.is_dir():
             raise click.ClickException(f"there is no local store in {settings.store_dir}")
         with_database(context, lambda db: _move(db, settings, at_once=at_once))

@@ -66,3 +66,12 @@ def _saved(path: Path, graph: onnx.GraphProto, metadata: Mapping[str, str]) -> P
     helper.set_model_props(model, dict(metadata))
     onnx.save(model, str(path))
     return path
+
+
+def can_finder(path: Path, *, seen: float = 0.8) -> Path:
+    """Write a net that finds a can in the left upper quarter of everything."""
+    return make_net(
+        path,
+        {"boxes": np.array([[[0, 0, 32, 32]]], np.float32), "scores": np.array([[[seen, 0, 0]]], np.float32)},
+        metadata={"names": '["garbage", "bin", "dog"]'},
+    )

@@ -13,13 +13,12 @@ from hyperion.actors.stop import Stop
 from hyperion.actors.supervisor import Supervisor
 from hyperion.db import Database, migrations
 from hyperion.db.embedded import EmbeddedPostgres
-from hyperion.errors import BadConfiguration, DatabaseUnavailable, NodeTaken
+from hyperion.errors import EXIT_BAD_CONFIGURATION, BadConfiguration, DatabaseUnavailable, NodeTaken
 from hyperion.media.detector import source
 from hyperion.settings import Settings, check_port, load
 
 EXIT_BUG = 1
 EXIT_NO_DATABASE = 69  # EX_UNAVAILABLE of sysexits.h
-EXIT_BAD_CONFIGURATION = 78  # EX_CONFIG
 
 log = logs.get_logger()
 

@@ -107,7 +107,7 @@ class Claimer:
             self._mark.move(leases[0].seq, leases[-1].seq, many=limit > 1)
         else:
             self._mark.drop()
-        self._held.update((lease.task_id, lease) for lease in leases)
+        self._held.update({lease.task_id: lease for lease in leases})
         return leases
 
     def forget(self, leases: Iterable[Lease]) -> None:
@@ -215,6 +215,11 @@ async def _settle(connection: Connection | HeldConnection, query: str, leases: S
     if not leases:
         return set()
     rows = await connection.fetch(
-        query, [lease.task_id for lease in leases], [lease.epoch for lease in leases], leases[0].boot
+        query, _array([lease.task_id for lease in leases]), _array([lease.epoch for lease in leases]), leases[0].boot
     )
     return {row["task_id"] for row in rows}
+
+
+def _array(numbers: Sequence[int]) -> str:
+    """Write an array as Postgres reads it; the driver looks at every number, and takes nearly twice as long."""
+    return f"{{{','.join(map(str, numbers))}}}"

@@ -93,10 +93,10 @@ WHERE NOT EXISTS (
 )
 
 -- name: finish
--- $1 task ids, $2 epochs, $3 boot id. Returns the ids that were still ours.
+-- $1 task ids, $2 epochs (arrays, as text), $3 boot id. Returns the ids that were still ours.
 DELETE FROM task_lease
-WHERE task_id = ANY ($1::bigint[])
-  AND (epoch IN (SELECT unnest($2::bigint[]))) IS TRUE
+WHERE task_id = ANY ($1::text::bigint[])
+  AND (epoch IN (SELECT unnest($2::text::bigint[]))) IS TRUE
   AND boot = $3
 RETURNING task_id
 
@@ -142,12 +142,12 @@ INSERT INTO task_dead (task_id, lane, attempt, crashes, error)
 VALUES ($1, $2, $3, $4, $5)
 
 -- name: hand_back
--- $1 task ids, $2 epochs, $3 boot id. Puts leases that are still ours back at their old place, as
+-- $1 task ids, $2 epochs (arrays, as text), $3 boot id. Puts leases that are still ours back at their old place, as
 -- if they had never been claimed. Returns the task ids.
 WITH released AS (
     DELETE FROM task_lease
-    WHERE task_id = ANY ($1::bigint[])
-      AND (epoch IN (SELECT unnest($2::bigint[]))) IS TRUE
+    WHERE task_id = ANY ($1::text::bigint[])
+      AND (epoch IN (SELECT unnest($2::text::bigint[]))) IS TRUE
       AND boot = $3
     RETURNING lane, seq, task_id, attempt, crashes
 )

@@ -30,7 +30,7 @@ _MARGIN = 1e-6
 
 
 class BoundingBox(msgspec.Struct, frozen=True):
-    """A rectangle, in fractions 0..1 of the image."""
+    """A rectangle by its upper left corner and its size, in fractions 0..1 of the image."""
 
     x: Share
     y: Share

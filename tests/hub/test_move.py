@@ -174,7 +174,7 @@ async def test_an_archiver_that_does_not_see_the_folder_leaves_moves_to_one_that
 @pytest.mark.parametrize(
     ("changed", "code", "said"),
     [
-        ({"HF_REPO_ID": "", "HF_TOKEN": ""}, 1, "HF_TOKEN and HF_REPO_ID"),
+        ({"HF_REPO_ID": "", "HF_TOKEN": ""}, 78, "HF_TOKEN and HF_REPO_ID"),
         ({"HF_REPO_ID": "photos"}, 78, "HF_REPO_ID must be owner/name"),
         ({}, 1, "there is no local store"),
         ({"DATABASE_URL": "postgresql://127.0.0.1:1/x"}, 1, "no connection to Postgres"),

@@ -164,15 +164,18 @@ def _meaning(count: int | None, described: Described, settings: Settings) -> dic
         raise BadConfiguration([f"HYPERION_MODEL_CLASSES names {strangers[0]!r}; the model has {', '.join(names)}"])
     labels = tuple(chosen.get(name) if chosen else name for name in names)
     if not set(labels) & set(TRASH_LABELS):
+        shown = ", ".join(label for label in labels if label) or "none"
         raise _fault(
-            f"has no class that counts as litter ({' or '.join(TRASH_LABELS)}), only {', '.join(names)}; "
+            f"has no class that counts as litter ({' or '.join(TRASH_LABELS)}), only {shown}; "
             "say in HYPERION_MODEL_CLASSES which are"
         )
-    least = described.thresholds | dict(settings.thresholds)
-    if strangers := sorted(set(dict(settings.thresholds)) - set(names) - {label for label in labels if label}):
+    asked, said = dict(settings.thresholds), described.thresholds
+    if strangers := sorted(set(asked) - set(names) - {label for label in labels if label}):
         raise BadConfiguration([f"HYPERION_THRESHOLDS names {strangers[0]!r}, which the model does not find"])
-    shown = [(name, label or name) for name, label in zip(names, labels, strict=True)]
-    thresholds = [least.get(name, least.get(label, DEFAULT_THRESHOLD)) for name, label in shown]
+    thresholds = []
+    for name, label in zip(names, labels, strict=True):
+        known = (least[key] for least in (asked, said) for key in (name, label) if key in least)
+        thresholds.append(next(known, DEFAULT_THRESHOLD))
     return {"classes": names, "labels": labels, "thresholds": np.array(thresholds)}
 
 

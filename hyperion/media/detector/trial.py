@@ -68,7 +68,7 @@ def evaluate_folder(settings: Settings, folder: Path, target: Path) -> str:
     """
     path, model = open_model(settings)
     detector = _detector(settings)
-    names = _class_names(folder, model)
+    names, source = _class_names(folder, model)
     every = np.full(len(model.classes), SCORE_FLOOR)
     files = sorted(file for file in folder.rglob("*") if _is_photo(file) and file != target)
     if not files:
@@ -81,7 +81,12 @@ def evaluate_folder(settings: Settings, folder: Path, target: Path) -> str:
             raise BadConfiguration([f"{file}: {fault.detail}"]) from fault
     truths = [_truth(file, len(names)) for file in files]
     _contact_sheet(files, seen, truths, names, _thresholds(model, names)).save(target, "JPEG", quality=88)
-    return f"{path.name} on {len(files)} photos\n{_table(seen, truths, names, _thresholds(model, names))}"
+    lines = [f"{path.name} on {len(files)} photos; classes as in {source}"]
+    if unseen := sorted(set(names) - set(model.labels)):
+        lines.append(f"the model shows none as {', '.join(unseen)}")
+    if unnamed := sorted({label for label in model.labels if label} - set(names)):
+        lines.append(f"left out, as no label can mean it: {', '.join(unnamed)}")
+    return "\n".join([*lines, _table(seen, truths, names, _thresholds(model, names))])
 
 
 def _is_photo(file: Path) -> bool:
@@ -94,12 +99,20 @@ def _detector(settings: Settings) -> OnnxDetector:
     return OnnxDetector(locate(settings), settings, ThreadPoolExecutor(1), is_shipped=is_shipped(settings))
 
 
-def _class_names(folder: Path, model: Model) -> list[str]:
-    """Return the names that the labels' numbers stand for: what the model's classes are shown as."""
-    listed = folder / "classes.txt"
-    if listed.is_file():
-        return [line.strip() for line in listed.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return [label or name for label, name in zip(model.labels, model.classes, strict=True)]
+def _class_names(folder: Path, model: Model) -> tuple[list[str], str]:
+    """Return the names that the labels' numbers stand for, and where they come from.
+
+    Tools write `classes.txt` beside the photos, beside the labels or above both. Without one they are
+    what the model's classes are shown as.
+    """
+    places = [folder, folder / "labels"]
+    if folder.name == "images":
+        places += [folder.parent, folder.parent / "labels"]
+    for listed in (place / "classes.txt" for place in places):
+        if listed.is_file():
+            lines = [line.strip() for line in listed.read_text(encoding="utf-8").splitlines()]
+            return [line for line in lines if line], str(listed)
+    return [label or name for label, name in zip(model.labels, model.classes, strict=True)], "the model"
 
 
 def _thresholds(model: Model, names: Sequence[str]) -> list[float]:
