@@ -3,8 +3,7 @@
 -- A plan that was made while a table was empty may read all of it for every task: to the planner
 -- that costs the same. So what claim and finish touch is written such that an index is the only way:
 -- arrays instead of a join with unnest (an epoch is given to one lease only, so a task id and an
--- epoch that stand in two arrays belong together if a lease has both), and OFFSET 0. IS TRUE keeps
--- the epochs a hash table, which is looked up, where an array would be searched for every lease.
+-- epoch that stand in two arrays belong together if a lease has both), and OFFSET 0.
 
 -- name: enqueue
 -- $1 lanes, $2 kinds, $3 payloads (JSON text), $4 items (uuid or null): arrays of one length.
@@ -93,10 +92,10 @@ WHERE NOT EXISTS (
 )
 
 -- name: finish
--- $1 task ids, $2 epochs (arrays, as text), $3 boot id. Returns the ids that were still ours.
+-- $1 task ids, $2 epochs, $3 boot id. Returns the ids that were still ours.
 DELETE FROM task_lease
-WHERE task_id = ANY ($1::text::bigint[])
-  AND (epoch IN (SELECT unnest($2::text::bigint[]))) IS TRUE
+WHERE task_id = ANY ($1::bigint[])
+  AND epoch = ANY ($2::bigint[])
   AND boot = $3
 RETURNING task_id
 
@@ -115,7 +114,7 @@ FOR UPDATE
 UPDATE task_lease
 SET deadline_at = now() + make_interval(secs => $4)
 WHERE task_id = ANY ($1::bigint[])
-  AND (epoch IN (SELECT unnest($2::bigint[]))) IS TRUE
+  AND epoch = ANY ($2::bigint[])
   AND boot = $3
 
 -- name: hand_back_strays
@@ -142,12 +141,12 @@ INSERT INTO task_dead (task_id, lane, attempt, crashes, error)
 VALUES ($1, $2, $3, $4, $5)
 
 -- name: hand_back
--- $1 task ids, $2 epochs (arrays, as text), $3 boot id. Puts leases that are still ours back at their old place, as
+-- $1 task ids, $2 epochs, $3 boot id. Puts leases that are still ours back at their old place, as
 -- if they had never been claimed. Returns the task ids.
 WITH released AS (
     DELETE FROM task_lease
-    WHERE task_id = ANY ($1::text::bigint[])
-      AND (epoch IN (SELECT unnest($2::text::bigint[]))) IS TRUE
+    WHERE task_id = ANY ($1::bigint[])
+      AND epoch = ANY ($2::bigint[])
       AND boot = $3
     RETURNING lane, seq, task_id, attempt, crashes
 )
