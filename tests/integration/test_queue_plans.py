@@ -52,7 +52,7 @@ async def run_planned(connection: Connection, name: str, arguments: str) -> dict
 
 
 def literal(numbers: list[int]) -> str:
-    return f"'{{{', '.join(map(str, numbers))}}}'"
+    return f"ARRAY[{', '.join(map(str, numbers))}]::bigint[]"
 
 
 @pytest.mark.parametrize("settle", ["finish", "hand_back", "renew"])
