@@ -2,6 +2,7 @@
 
 import random
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -18,8 +19,8 @@ class Fault:
     """One answer that goes wrong.
 
     `takes_place`: what was asked for is done all the same. `status`: what is answered instead; CUT:
-    the line is cut without an answer, RIGHT: the right answer comes. `delay_s` passes before the
-    answer, and before the deed where `is_deed_late`.
+    the line is cut without an answer, RIGHT: the right answer comes. The deed waits until it
+    `may_take_place`; `delay_s` passes between it and the answer.
     """
 
     status: int = CUT
@@ -27,7 +28,7 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     takes_place: bool = False
     delay_s: float = 0.0
-    is_deed_late: bool = False
+    may_take_place: Callable[[], bool] = lambda: True
 
 
 LOST_BEFORE = Fault()
@@ -52,9 +53,14 @@ def redirect(url: str) -> Fault:
     return Fault(status=302, headers={"Location": url}, body="")
 
 
-def slow(delay_s: float, *, is_deed_late: bool = False) -> Fault:
+def slow(delay_s: float) -> Fault:
     """Return a fault that does what it is asked for and answers late."""
-    return Fault(takes_place=True, delay_s=delay_s, is_deed_late=is_deed_late, status=RIGHT)
+    return Fault(takes_place=True, delay_s=delay_s, status=RIGHT)
+
+
+def held_until(may_take_place: Callable[[], bool]) -> Fault:
+    """Return a fault that does what it is asked for, and answers, once it may."""
+    return Fault(takes_place=True, status=RIGHT, may_take_place=may_take_place)
 
 
 class Faults:

@@ -14,6 +14,7 @@ from aiohttp import web
 from tests.hub.faults import CUT, RIGHT, Fault, Faults, Where
 from tests.hub.repository import Contents, File, Refused, Repository
 from tests.hub.transfers import Handler, Route, Transfers
+from tests.until import until
 
 TOKEN = "hf_test"
 HOUR_S = 3600.0
@@ -203,12 +204,10 @@ class Hub:
 async def _spoil(request: web.Request, handler: Handler, fault: Fault) -> web.StreamResponse:
     """Let one request go wrong."""
     answer: web.StreamResponse | None = None
-    if fault.is_deed_late:
-        await asyncio.sleep(fault.delay_s)
     if fault.takes_place:
+        await until(fault.may_take_place)
         answer = await handler(request)
-    if not fault.is_deed_late:
-        await asyncio.sleep(fault.delay_s)
+    await asyncio.sleep(fault.delay_s)
     if fault.status == RIGHT and answer is not None:
         return answer
     if fault.status == CUT:

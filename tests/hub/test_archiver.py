@@ -320,7 +320,7 @@ async def test_after_a_life_that_ended_in_doubt_the_next_commit_is_tied_to_the_h
     repository = hub.create(REPO)
     await state.load(db, STORE, late_s=1)
     await state.begin_commit(db, STORE, interval_s=1)
-    hub.faults.order("commit", faults.slow(0.5, is_deed_late=True))
+    hub.faults.order("commit", faults.held_until(lambda: len(repository.commits) > 1))
     await add_photo(db, wakeup)
 
     async with at_work(settings()):

@@ -44,7 +44,8 @@ async def test_a_commit_that_comes_after_its_photo_was_deleted_does_not_bring_it
     db: Database, wakeup: Wakeup, hub: Hub, settings: Boot
 ) -> None:
     photo = await add_photo(db, wakeup)
-    hub.faults.order("commit", faults.slow(1.5, is_deed_late=True))
+    may_land = asyncio.Event()
+    hub.faults.order("commit", faults.held_until(may_land.is_set))
     patient = {"HYPERION_HUB_TIMEOUT_S": "0.5", "HYPERION_HUB_LATE_S": "2"}
     promoting = asyncio.create_task(promote(db))
 
@@ -53,6 +54,7 @@ async def test_a_commit_that_comes_after_its_photo_was_deleted_does_not_bring_it
         await delete(db, wakeup, photo)
         await until(lambda: hub.requests["paths_info"])
         was_there_at_first_look = bool(hub.repository(REPO).files)
+        may_land.set()
         await until(lambda: hub.repository(REPO).files)
         await until(lambda: are_equal(db, hub))
     promoting.cancel()
@@ -125,7 +127,12 @@ async def test_a_new_leader_begins_while_the_old_ones_commit_is_under_way(
 ) -> None:
     """On two nodes: the first commit lands between the question and the commit of the second."""
     await add_photo(db, wakeup)
-    hub.faults.order("commit", faults.slow(1.2, is_deed_late=True), faults.slow(0.6, is_deed_late=True))
+    empty = hub.repository(REPO).head
+    hub.faults.order(
+        "commit",
+        faults.held_until(lambda: hub.requests["commit"] > 1),
+        faults.held_until(lambda: hub.repository(REPO).head != empty),
+    )
 
     async with at_work(settings(HYPERION_HUB_STOP_S="0", HYPERION_VAR=str(settings().var_dir / "first"))):
         await until(lambda: hub.requests["commit"])

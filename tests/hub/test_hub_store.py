@@ -193,9 +193,13 @@ async def test_a_commit_that_comes_after_all_and_its_repetition_are_one(
     hub: Hub, make_hub_store: MakeHub, item: Item
 ) -> None:
     """The first commit lands between the question what is there and the second commit."""
-    hub.create(REPO)
+    empty = hub.create(REPO).head
     store = make_hub_store(HYPERION_HUB_TIMEOUT_S="0.5", HYPERION_HUB_XET="no")
-    hub.faults.order("commit", faults.slow(1.2, is_deed_late=True), faults.slow(1.5, is_deed_late=True))
+    hub.faults.order(
+        "commit",
+        faults.held_until(lambda: hub.requests["commit"] > 1),
+        faults.held_until(lambda: hub.repository(REPO).head != empty),
+    )
     with pytest.raises(StorePaused):
         await store.put_many([item])
     patient = make_hub_store(HYPERION_HUB_XET="no")
