@@ -31,10 +31,11 @@ from hyperion.web.reading import JSON_LIMIT_BYTES
 from hyperion.web.revocation import REVOKED_CHANNEL, SessionWatch
 from hyperion.web.routes import ROUTES
 from hyperion.web.session_storage import PostgresStorage
+from hyperion.web.sessions import SESSION_USERS, read_session_users
 from hyperion.web.spool import Spool
 from hyperion.web.stats_cache import make_stats_cache
 from hyperion.web.throttle import Throttle
-from hyperion.web.together import Together
+from hyperion.web.together import Lookup, Together
 from hyperion.web.tokens import Tokens
 from hyperion.web.traffic import Traffic
 from hyperion.web.updates import OPEN_SOCKETS, close_sockets
@@ -92,6 +93,7 @@ def make_app(
     app[keys.TRAFFIC] = traffic
     app[keys.PRESENCE] = presence
     app[keys.FLUSHER] = Flusher(db, traffic, presence)
+    app[SESSION_USERS] = Lookup(partial(read_session_users, db))
     app[ANSWERS] = Answers()
     app[FLEET] = Together(partial(read_fleet, db, store_name=store.name, offline_s=settings.offline_s))
     app[keys.LIFECYCLE] = keys.Lifecycle()

@@ -67,7 +67,7 @@ class Fleet(msgspec.Struct, frozen=True):
     store: StoreView
 
 
-FLEET = web.AppKey("fleet", Together[Fleet])  # every dashboard asks for it again and again
+FLEET = web.AppKey("fleet", Together[bytes])  # every dashboard asks for it again and again
 
 
 class DispatchQuery(msgspec.Struct, frozen=True):
@@ -92,19 +92,19 @@ class Dispatched(msgspec.Struct, frozen=True):
     queue_size: int
 
 
-async def show_fleet(request: web.Request, session: Session) -> Fleet:
+async def show_fleet(request: web.Request, session: Session) -> web.Response:
     """Show every worker of every node."""
-    return await request.app[FLEET].ask()
+    return web.Response(body=await request.app[FLEET].ask(), content_type="application/json")
 
 
-async def read_fleet(db: Database, *, store_name: str, offline_s: float) -> Fleet:
-    """Return what everybody is shown of the workers, as it is now. Raises DatabaseUnavailable."""
+async def read_fleet(db: Database, *, store_name: str, offline_s: float) -> bytes:
+    """Return a Fleet as it is now, as JSON. Raises DatabaseUnavailable."""
     rows, queue_depth, store = await asyncio.gather(
         db.fetch(SQL.workers), count_ready(db, lane=ANALYSE_LANE), state.show(db, store_name)
     )
     nodes = [_node(row, offline_s=offline_s) for row in rows]
     statuses = [node.status for node in nodes]
-    return Fleet(
+    fleet = Fleet(
         total_active_fleet=statuses.count("Active") + statuses.count("Working"),
         cluster_status=cluster_status(statuses),
         nodes=nodes,
@@ -112,6 +112,7 @@ async def read_fleet(db: Database, *, store_name: str, offline_s: float) -> Flee
         last_updated=rows[0]["read_at"] if rows else datetime.now(UTC),
         store=msgspec.convert(store, StoreView, from_attributes=True),
     )
+    return msgspec.json.encode(fleet)
 
 
 async def dispatch(request: web.Request, session: Session, query: DispatchQuery, body: Dispatch | None) -> Dispatched:

@@ -105,6 +105,7 @@ async def complete_headers(request: web.Request, response: web.StreamResponse) -
     headers = response.headers
     for name, value in SECURITY_HEADERS.items():
         headers.setdefault(name, value)
+    headers[hdrs.SERVER] = SECURITY_HEADERS[hdrs.SERVER]  # aiohttp has told its own version and Python's by now
     if not request.app[SETTINGS].dev:
         headers.setdefault(hdrs.STRICT_TRANSPORT_SECURITY, HSTS)
     headers[hdrs.VARY] = hdrs.ORIGIN

@@ -29,6 +29,7 @@ SOCKET = Answer(kind=live.MediaStatusUpdate)
 NO_FILES = Answer(kind=upload.NothingKept, media_type=CONTENT_TYPE)
 HEALTH = Answer(kind=system.Health)
 READINESS = Answer(kind=system.Readiness)
+FLEET = Answer(kind=dashboard.Fleet)
 SIGNED_IN = Answer(kind=auth.LoginAnswer, headers=("Set-Cookie",))
 REFRESHED = Answer(kind=auth.Refreshed, headers=("Set-Cookie",))
 SIGNED_OUT = Answer(kind=auth.Message, headers=("Set-Cookie",))
@@ -52,7 +53,7 @@ ROUTES = (
     Route("POST", "/api/auth/ws-token", auth.issue_ws_token),
     Route("GET", "/api/auth/me", auth.show_me),
     Route("PUT", "/api/auth/me", auth.change_me),
-    Route("GET", "/api/dashboard/ai-workers", dashboard.show_fleet),
+    Route("GET", "/api/dashboard/ai-workers", dashboard.show_fleet, answer=FLEET),
     Route("POST", "/api/dashboard/ai-workers/dispatch", dashboard.dispatch, faults=(404, 409)),
     Route("GET", "/api/dashboard/system-health", system_health.show_system_health),
     Route("GET", "/api/dashboard/user-experience", user_experience.show_user_experience),

@@ -1,5 +1,6 @@
 """Who is asking: the token in a request, checked against the database, and the cookie that carries it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -7,15 +8,17 @@ import msgspec
 from aiohttp import web
 from aiohttp_session import get_session
 
-from hyperion.db import Record, load_queries
+from hyperion.db import Database, Record, load_queries
 from hyperion.web.keys import DB, SETTINGS, TOKENS
 from hyperion.web.problems import not_signed_in
+from hyperion.web.together import Lookup
 from hyperion.web.tokens import Claims
 
 SQL = load_queries(__package__, "auth.sql")
 
 COOKIE = "access_token"
 COOKIE_LIFE_S = 3600
+SESSION_USERS: web.AppKey[Lookup[tuple[str, str], Record]] = web.AppKey("session_users", Lookup)
 _CLAIMS = web.RequestKey("claims", Claims)
 
 
@@ -51,15 +54,22 @@ class Session:
 async def authenticate(request: web.Request, token: str | None = None) -> Session:
     """Return the session of `token`, or else of the one that the request carries. Raises Problem 401.
 
-    One query tells that the token is not revoked and its user still exists. The session counts as seen.
+    One query tells that the token is not revoked and its user still exists; requests that came in together
+    share it. The session counts as seen.
     """
     claims = claimed(request, token)
     if claims is None:
         raise not_signed_in()
-    row = await request.app[DB].fetch_row(SQL.session_user, claims.user_id, claims.jti)
+    row = await request.app[SESSION_USERS].ask((claims.jti, claims.user_id))
     found = _session(row, claims)
     await get_session(request)
     return found
+
+
+async def read_session_users(db: Database, asked: Collection[tuple[str, str]]) -> dict[tuple[str, str], Record]:
+    """Return the users of tokens that are not revoked, by the ids of token and user."""
+    rows = await db.fetch(SQL.session_users, *map(list, zip(*asked, strict=True)))
+    return {(row["jti"], row["id"]): row for row in rows}
 
 
 async def authenticate_socket(request: web.Request) -> Session:

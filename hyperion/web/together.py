@@ -1,10 +1,11 @@
 """One reading for all who ask at the same time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+Key = TypeVar("Key", bound=Hashable)
 
 
 class Together(Generic[T]):
@@ -28,3 +29,27 @@ class Together(Generic[T]):
         async with self._turn:
             self._next = None  # who asks from here on is too late for this one
             return await self._read()
+
+
+class Lookup(Generic[Key, T]):
+    """Looks up with one reading what is asked for in one turn of the event loop.
+
+    It begins after everybody has asked and waits for nobody: who is alone is answered no later.
+    """
+
+    def __init__(self, read: Callable[[Collection[Key]], Awaitable[Mapping[Key, T]]]) -> None:
+        self._read = read
+        self._asked: set[Key] = set()
+        self._next: asyncio.Task[Mapping[Key, T]] | None = None
+
+    async def ask(self, key: Key) -> T | None:
+        """Return what is found under the key from now on, or None. Raises what the reading raises."""
+        self._asked.add(key)
+        if self._next is None:
+            self._next = asyncio.create_task(self._read_next())
+        found = await asyncio.shield(self._next)  # who goes away takes it from nobody
+        return found.get(key)
+
+    async def _read_next(self) -> Mapping[Key, T]:
+        asked, self._asked, self._next = self._asked, set(), None
+        return await self._read(asked)

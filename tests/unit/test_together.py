@@ -1,8 +1,9 @@
 """Readings that are shared by all who ask at the same time."""
 
 import asyncio
+from collections.abc import Collection
 
-from hyperion.web.together import Together
+from hyperion.web.together import Lookup, Together
 from tests.until import until
 
 
@@ -60,3 +61,64 @@ async def test_an_error_is_for_those_who_asked_and_not_for_the_next() -> None:
 
     assert [type(each) for each in torn] == [ValueError, ValueError]
     assert await together.ask() == 4
+
+
+class Names:
+    """A book of names, which notes who was looked up together."""
+
+    def __init__(self, **names: str) -> None:
+        self.names = names
+        self.asked: list[set[str]] = []
+        self.is_torn = False
+
+    async def read(self, asked: Collection[str]) -> dict[str, str]:
+        self.asked.append(set(asked))
+        await asyncio.sleep(0)
+        if self.is_torn:
+            raise ValueError("torn")
+        return {key: self.names[key] for key in asked if key in self.names}
+
+
+async def test_what_is_asked_for_in_one_turn_is_looked_up_at_once_and_each_gets_its_own() -> None:
+    book = Names(a="Ada", b="Bob")
+    lookup = Lookup(book.read)
+
+    answers = await asyncio.gather(*(lookup.ask(key) for key in "abxa"))
+
+    assert answers == ["Ada", "Bob", None, "Ada"]
+    assert book.asked == [{"a", "b", "x"}]
+
+
+async def test_who_asks_once_a_reading_has_begun_gets_what_is_true_from_then_on() -> None:
+    book = Names(a="Ada")
+    lookup = Lookup(book.read)
+    first = asyncio.create_task(lookup.ask("a"))
+    await until(lambda: book.asked)
+
+    del book.names["a"]
+
+    assert await lookup.ask("a") is None
+    assert len(book.asked) == 2
+    await first
+
+
+async def test_of_those_who_look_up_together_one_may_go_away() -> None:
+    lookup = Lookup(Names(a="Ada", b="Bob").read)
+    gone, there = asyncio.create_task(lookup.ask("a")), asyncio.create_task(lookup.ask("b"))
+    await asyncio.sleep(0)
+
+    gone.cancel()
+
+    assert await there == "Bob"
+
+
+async def test_a_lookup_that_fails_does_so_for_those_who_asked_and_not_for_the_next() -> None:
+    book = Names(a="Ada")
+    lookup = Lookup(book.read)
+    book.is_torn = True
+
+    torn = await asyncio.gather(lookup.ask("a"), lookup.ask("b"), return_exceptions=True)
+    book.is_torn = False
+
+    assert [type(each) for each in torn] == [ValueError, ValueError]
+    assert await lookup.ask("a") == "Ada"

@@ -72,7 +72,7 @@ async def test_the_photos_of_a_page_are_looked_up_by_their_ids(url: str) -> None
 @pytest.mark.parametrize(
     ("queries", "name", "args"),
     [
-        (auth.SQL, "session_user", (READER, "some token")),
+        (auth.SQL, "session_users", (["some token"], [READER])),
         (vault.SQL, "count_all", (READER,)),
         (dashboard.SQL, "workers", ()),
     ],

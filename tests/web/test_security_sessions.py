@@ -92,6 +92,25 @@ async def test_after_logout_the_token_is_worth_nothing_on_another_process(
     assert (await Person(other, ada.id, ada.token).get("/api/auth/me")).status == 401
 
 
+async def test_requests_that_come_in_together_are_each_answered_for_their_own_token(
+    site: Site, ada: Person, bob: Person
+) -> None:
+    """Row 5. They share the query that looks their tokens up."""
+    now = datetime.now(UTC)
+    whole = {"sub": ada.id, "jti": "another", "iat": now, "exp": now + timedelta(minutes=5)}
+    gone, stranger = (
+        Person(site, ada.id, jwt.encode(claims, site.settings.secret_key)) for claims in (whole, whole | {"sub": "x"})
+    )
+    await gone.post("/api/auth/logout")
+    everybody = [ada, gone, bob, stranger] * 5
+
+    answers = await asyncio.gather(*(person.get("/api/auth/me") for person in everybody))
+
+    assert [answer.status for answer in answers] == [200, 401, 200, 401] * 5
+    who = [(await answer.json())["id"] for answer in answers if answer.status == 200]
+    assert who == [ada.id, bob.id] * 5
+
+
 async def test_the_cookie_is_as_the_contract_says_and_the_token_nowhere_else(site: Site) -> None:
     """Row 12, row 35."""
     with structlog.testing.capture_logs() as logged:

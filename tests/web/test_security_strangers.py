@@ -73,6 +73,7 @@ async def test_every_answer_carries_the_security_headers(site: Site, ada: Person
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
         assert answer.headers["Referrer-Policy"] == "no-referrer"
+        assert answer.headers["Server"] == "Hyperion"
         assert answer.headers["Cache-Control"] == "no-store"
         assert "max-age" in answer.headers["Strict-Transport-Security"]
         assert answer.headers["X-Request-ID"]
