@@ -1,8 +1,8 @@
 """One reading for all who ask at the same time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Hashable, Mapping
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 Key = TypeVar("Key", bound=Hashable)
@@ -22,7 +22,7 @@ class Together(Generic[T]):
     async def ask(self) -> T:
         """Return what is read from now on. Raises what reading it raises."""
         if self._next is None:
-            self._next = asyncio.create_task(self._read_next())
+            self._next = _task(self._read_next())
         return await asyncio.shield(self._next)  # who goes away takes it from nobody
 
     async def _read_next(self) -> T:
@@ -34,7 +34,7 @@ class Together(Generic[T]):
 class Lookup(Generic[Key, T]):
     """Looks up with one reading what is asked for in one turn of the event loop.
 
-    It begins after everybody has asked and waits for nobody: who is alone is answered no later.
+    It begins after everybody has asked and waits for nobody.
     """
 
     def __init__(self, read: Callable[[Collection[Key]], Awaitable[Mapping[Key, T]]]) -> None:
@@ -46,10 +46,17 @@ class Lookup(Generic[Key, T]):
         """Return what is found under the key from now on, or None. Raises what the reading raises."""
         self._asked.add(key)
         if self._next is None:
-            self._next = asyncio.create_task(self._read_next())
+            self._next = _task(self._read_next())
         found = await asyncio.shield(self._next)  # who goes away takes it from nobody
         return found.get(key)
 
     async def _read_next(self) -> Mapping[Key, T]:
         asked, self._asked, self._next = self._asked, set(), None
         return await self._read(asked)
+
+
+def _task(reading: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Start a reading whose error is no news to the loop if all who asked have gone away."""
+    task = asyncio.create_task(reading)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return task

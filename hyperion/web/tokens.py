@@ -114,5 +114,7 @@ class Tokens:
 
 def _claims(said: dict[str, Any]) -> Claims:
     session_id = said.get("sid", said["jti"])  # older tokens have none
+    if not all(isinstance(text, str) and text.isprintable() for text in (said["sub"], said["jti"], session_id)):
+        raise ValueError("these are no ids")  # Postgres would refuse the query that looks up this token and others
     expires_at = datetime.fromtimestamp(said["exp"], UTC)
     return Claims(user_id=said["sub"], jti=said["jti"], session_id=session_id, expires_at=expires_at)

@@ -1,7 +1,10 @@
 """Readings that are shared by all who ask at the same time."""
 
 import asyncio
+import gc
 from collections.abc import Collection
+
+import pytest
 
 from hyperion.web.together import Lookup, Together
 from tests.until import until
@@ -122,3 +125,26 @@ async def test_a_lookup_that_fails_does_so_for_those_who_asked_and_not_for_the_n
 
     assert [type(each) for each in torn] == [ValueError, ValueError]
     assert await lookup.ask("a") == "Ada"
+
+
+@pytest.mark.parametrize("kind", [Together, Lookup])
+async def test_an_error_for_which_nobody_waits_any_more_is_no_news_to_the_loop(kind: type) -> None:
+    news: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: news.append(context))
+    may_fail, has_failed = asyncio.Event(), asyncio.Event()
+
+    async def fail(*asked: object) -> None:
+        await may_fail.wait()
+        has_failed.set()
+        raise ValueError("torn")
+
+    asking = asyncio.create_task(kind(fail).ask(*["a"] * (kind is Lookup)))
+    await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    may_fail.set()
+    await has_failed.wait()
+    await asyncio.sleep(0)
+    gc.collect()
+
+    assert not news
