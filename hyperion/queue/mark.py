@@ -3,6 +3,8 @@
 import time
 
 MARK_LIFE_S = 1.0
+LONGEST_LIFE_S = 10.0
+FRONT_SHARE = 0.02  # of a claimer's time may go into looks from the front
 MOST_JUMPS = 4  # without a limit tasks came 10 s late in a line of a million that ten claimers of 200 drained in 16
 
 
@@ -18,7 +20,8 @@ class Mark:
     So after some of them it goes back to where the front was, or what is jumped over would grow with the line.
 
     Lower numbers can still turn up: a transaction that commits late, a rescue. So the mark is dropped once a
-    second, and whenever a claim gets less than it asked for.
+    second, and whenever a claim gets less than it asked for. Where the look from the front takes long, because of
+    a million dead entries, say, that is seldomer: up to ten seconds, or claimers would do little else.
     """
 
     def __init__(self) -> None:
@@ -26,21 +29,22 @@ class Mark:
         self._front = 0
         self._end = 0  # 0: the next claim begins at the front
         self._jumps = 0
-        self._set_at_s = 0.0
+        self._stale_at_s = 0.0
 
     def drop(self) -> None:
         """Begin at the front."""
         self._begin_at(0)
 
     def drop_if_old(self) -> None:
-        """Begin at the front if that was a second ago."""
-        if time.monotonic() - self._set_at_s > MARK_LIFE_S:
+        """Begin at the front if that was long ago."""
+        if time.monotonic() > self._stale_at_s:
             self.drop()
 
-    def move(self, first: int, last: int, *, many: bool) -> None:
+    def move(self, first: int, last: int, *, many: bool, took_s: float) -> None:
         """Go on from a claim that got all that it asked for, from one number to another; `many`: not just one."""
         if not self.seq:
-            self._set_at_s = time.monotonic()
+            life_s = min(max(MARK_LIFE_S, took_s / FRONT_SHARE), LONGEST_LIFE_S)
+            self._stale_at_s = time.monotonic() + life_s
         if not self._end:
             self._front = first
         if self._jumps == MOST_JUMPS:

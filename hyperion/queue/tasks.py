@@ -1,6 +1,7 @@
 """Tasks and leases: enqueue, claim, finish, retry, hand back."""
 
 import random
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -99,12 +100,14 @@ class Claimer:
             await self.connection.fetch(SQL.hand_back_strays, self.boot, list(self._held))
             self._answer_lost = False
         self._mark.drop_if_old()
+        began_s = time.monotonic()
         leases = await self._claim(limit)
         if not leases and self._mark.seq:
             self._mark.drop()
+            began_s = time.monotonic()
             leases = await self._claim(limit)
         if leases and len(leases) == limit:
-            self._mark.move(leases[0].seq, leases[-1].seq, many=limit > 1)
+            self._mark.move(leases[0].seq, leases[-1].seq, many=limit > 1, took_s=time.monotonic() - began_s)
         else:
             self._mark.drop()
         self._held.update({lease.task_id: lease for lease in leases})

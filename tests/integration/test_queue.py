@@ -1,6 +1,7 @@
 """The queue's promises: first in first out, fenced, at least once, nothing lost."""
 
 import asyncio
+import time
 from uuid import uuid4
 
 import pytest
@@ -11,6 +12,8 @@ from hyperion.errors import LeaseLost
 from hyperion.queue import Claimer, Lease, NewTask
 from tests.integration.tasks import LANE, claimer, finish, names, put, rescue, take
 from tests.until import until
+
+WAITING_SINCE_40_MS = "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE waitstart < clock_timestamp() - interval '40 ms')"
 
 
 async def test_tasks_come_out_in_the_order_they_went_in(db: Database) -> None:
@@ -133,6 +136,24 @@ async def test_a_busy_claimer_sees_a_lower_number_that_commits_later(db: Databas
     claimed = names(await mine.claim(1)) + names(await mine.claim(1))
 
     assert sorted(claimed) == ["late", "next"]
+
+
+async def test_who_needed_long_to_look_from_the_front_does_so_less_often(db: Database) -> None:
+    mine = claimer(db)
+    async with db.transaction() as committing_late:
+        await queue.enqueue(committing_late, [NewTask(lane=LANE, kind="noop", payload={"name": "late"})])
+        await put(db, *["early"] * 10_000)
+        async with db.transaction() as blocking:
+            await blocking.execute("LOCK TABLE task_lease")
+            looking = asyncio.create_task(mine.claim(1))
+            await until(lambda: blocking.fetchval(WAITING_SINCE_40_MS))
+        await looking
+
+    seen_s, taken = time.monotonic(), []
+    while "late" not in taken:
+        taken += names(await mine.claim(1))
+
+    assert time.monotonic() - seen_s > 1.5
 
 
 async def run_ahead(db: Database, mine: Claimer) -> list[str]:
