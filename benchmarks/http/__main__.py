@@ -45,7 +45,6 @@ def measure(stage: Stage, results: Results, parts: list[str], sizes: Mapping[str
         if "reading" in parts:
             reading.measure_profile(stage, results, seconds=sizes["seconds"])
             reading.measure_lists(stage, results, photos=sizes["photos"], seconds=sizes["seconds"])
-            reading.measure_large_reads(stage, results, photos=sizes["photos"], seconds=sizes["seconds"])
             reading.measure_stats(stage, results)
         if "uploads" in parts:
             uploading.measure_uploads(stage, results, uploads=sizes["uploads"])

@@ -20,7 +20,11 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Served:
-    """What came of one run: requests a second, and the 99th percentile of their times."""
+    """What came of one run: requests a second, and the 99th percentile of their times.
+
+    wrk corrects the percentile for coordinated omission: a time of several means counts also for the requests that
+    its client could not make meanwhile. So a pause of 1 % of the run, as one, is what the percentile shows.
+    """
 
     per_second: float
     p99_ms: float
@@ -35,11 +39,6 @@ def load(port: int, paths: Sequence[str], token: str, *, clients: int, seconds: 
     """Ask for the paths in turn, on one connection a client. Raises RuntimeError for any answer but 200."""
     if shutil.which("wrk"):
         return _wrk(port, paths, token, clients, seconds)
-    return load_by_own_client(port, paths, token, clients=clients, seconds=seconds)
-
-
-def load_by_own_client(port: int, paths: Sequence[str], token: str, *, clients: int, seconds: float) -> Served:
-    """Ask as `load` does, also where wrk is installed: this client reads up to 256 KiB at a time, wrk 8."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:  # not in this process: it has things to do
         return pool.apply(_own_client, (port, paths, token, clients, seconds))
 
