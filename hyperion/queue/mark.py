@@ -17,11 +17,12 @@ class Mark:
     after the end of the one before, because so much the others have taken between them.
 
     Who has jumped too far finds tasks at once and does not learn of it: the jumps never become shorter.
-    So after some of them it goes back to where the front was, or what is jumped over would grow with the line.
+    So after some of them, and when a claim gets less than it asked for, it goes back to where the front was, or
+    what is jumped over would grow with the line.
 
     Lower numbers can still turn up: a transaction that commits late, a rescue. So the mark is dropped once a
-    second, and whenever a claim gets less than it asked for. Where the look from the front takes long, because of
-    a million dead entries, say, that is seldomer: up to ten seconds, or claimers would do little else.
+    second, and when nothing is left behind it. Where the look from the front takes long, because of a million
+    dead entries, say, that is less often: after up to ten seconds, or claimers would do little else.
     """
 
     def __init__(self) -> None:
@@ -33,12 +34,19 @@ class Mark:
 
     def drop(self) -> None:
         """Begin at the front."""
+        self._front = 0
         self._begin_at(0)
 
     def drop_if_old(self) -> None:
         """Begin at the front if that was long ago."""
         if time.monotonic() > self._stale_at_s:
             self.drop()
+
+    def go_back(self) -> bool:
+        """Begin where the front was; return whether the last claim began further on."""
+        has_jumped = self.seq > self._front
+        self._begin_at(self._front)
+        return has_jumped
 
     def move(self, first: int, last: int, *, many: bool, took_s: float) -> None:
         """Go on from a claim that got all that it asked for, from one number to another; `many`: not just one."""
@@ -48,7 +56,7 @@ class Mark:
         if not self._end:
             self._front = first
         if self._jumps == MOST_JUMPS:
-            self._begin_at(self._front)
+            self.go_back()
             return
         taken_by_others = first - self._end if self._end and many else 0
         self._jumps += taken_by_others > 1

@@ -91,8 +91,9 @@ class Claimer:
         self._answer_lost = False
 
     async def claim(self, limit: int) -> list[Lease]:
-        """Lease up to `limit` tasks, the oldest first. An empty list: there is nothing to do.
+        """Lease up to `limit` tasks, the oldest first. An empty list twice running: there is nothing to do.
 
+        The first says that there is nothing further on; the claim after it looks from the front of the line.
         Give every lease to `forget` when it is settled, whatever way. Raises DatabaseUnavailable;
         what a claim took whose answer was lost is put back by the next.
         """
@@ -102,12 +103,13 @@ class Claimer:
         self._mark.drop_if_old()
         began_s = time.monotonic()
         leases = await self._claim(limit)
-        if not leases and self._mark.seq:
-            self._mark.drop()
+        if not leases and self._mark.go_back():
             began_s = time.monotonic()
             leases = await self._claim(limit)
         if leases and len(leases) == limit:
             self._mark.move(leases[0].seq, leases[-1].seq, many=limit > 1, took_s=time.monotonic() - began_s)
+        elif leases:
+            self._mark.go_back()
         else:
             self._mark.drop()
         self._held.update({lease.task_id: lease for lease in leases})

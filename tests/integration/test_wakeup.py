@@ -392,6 +392,18 @@ class Forgetful(HeldConnection):
         return rows
 
 
+async def test_who_is_about_to_wait_looks_from_the_front_of_the_line(db: Database, wakeup: Wakeup) -> None:
+    one = Idler(wakeup, Claimer(db, lane=LANE, boot=1, lease_s=60))
+    async with db.transaction() as committing_late:
+        await queue.enqueue(committing_late, [NewTask(lane=LANE, kind="late")])
+        await put(db, wakeup, is_rung=False)
+        [early] = await one.claim(1)
+
+    [late] = await one.claim(1)
+
+    assert (early.kind, late.kind) == ("noop", "late")
+
+
 async def test_who_does_not_know_whether_it_is_known_to_wait_says_so_again(db: Database, wakeup: Wakeup) -> None:
     claimer = Claimer(db, lane=LANE, boot=1, lease_s=60)
     claimer.connection = connection = Forgetful(db, durable=False)
