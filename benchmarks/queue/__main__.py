@@ -109,7 +109,7 @@ class Run:
 
     def _more_pairs(self, system: System) -> int:
         """Return how often two drains are to be repeated that are over long before the limit."""
-        return min(MOST_PAIRS, int(self._rates[system.label] * self._drain_limit_s / self._tasks)) - 1
+        return min(MOST_PAIRS, round(self._rates[system.label] * self._drain_limit_s / self._tasks)) - 1
 
     async def _drain(self, system: System) -> list[Measured]:
         """Drain as many tasks as take about the limit, going by the drain before."""
