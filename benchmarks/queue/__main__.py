@@ -13,7 +13,7 @@ from typing import Any
 import click
 import psutil
 
-from benchmarks.calm import Calm
+from benchmarks.calm import MOST_TRIES, Calm
 from benchmarks.queue.report import Results
 from benchmarks.queue.scenarios import Bench, Measured
 from benchmarks.queue.server import Server, running_server
@@ -95,7 +95,7 @@ class Run:
             await self._take(system, lambda one: self._bench.enqueue_single(one, self._tasks // 100))
         for system in systems:
             if system.label not in ("hyperion 200", "hyperion 10", "pgqueuer 500"):  # idle, the size is no matter
-                await self._take(system, lambda one: self._bench.pickup(one, self._samples))
+                await self._take(system, lambda one: self._bench.pickup(one, self._samples), tries=MOST_TRIES)
         for system in systems:
             if system.label == "hyperion 200":
                 await self._take(system, lambda one: self._bench.backlog(one, self._tasks))
@@ -119,9 +119,11 @@ class Run:
         self._counts[system.label] = min(self._tasks, max(at_most, LEAST_TASKS))
         return measured
 
-    async def _take(self, system: System, measure: Callable[[System], Coroutine[Any, Any, list[Measured]]]) -> None:
-        """Measure, again where the hypervisor disturbed it, and take in the calmest."""
-        calm = Calm[list[Measured]](self._tries)
+    async def _take(
+        self, system: System, measure: Callable[[System], Coroutine[Any, Any, list[Measured]]], tries: int = 0
+    ) -> None:
+        """Measure, again where the hypervisor disturbed it, and take in the calmest; at most as often as asked for."""
+        calm = Calm[list[Measured]](max(tries, self._tries))
         try:
             for _ in calm:
                 calm.take(await measure(system))
