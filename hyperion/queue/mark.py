@@ -1,6 +1,7 @@
 """Where in its lane's line a claimer begins to look."""
 
 import time
+from collections.abc import Callable
 
 MARK_LIFE_S = 1.0
 LONGEST_LIFE_S = 10.0
@@ -25,7 +26,8 @@ class Mark:
     dead entries, say, that is less often: after up to ten seconds, or claimers would do little else.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self.seq = 0
         self._front = 0
         self._end = 0  # 0: the next claim begins at the front
@@ -39,7 +41,7 @@ class Mark:
 
     def drop_if_old(self) -> None:
         """Begin at the front if that was long ago."""
-        if time.monotonic() > self._stale_at_s:
+        if self._clock() > self._stale_at_s:
             self.drop()
 
     def go_back(self) -> bool:
@@ -49,10 +51,12 @@ class Mark:
         return has_jumped
 
     def move(self, first: int, last: int, *, many: bool, took_s: float) -> None:
-        """Go on from a claim that got all that it asked for, from one number to another; `many`: not just one."""
+        """Go on from a claim that got all that it asked for, from one number to another.
+
+        `many`: that was not just one. `took_s`: how long the claim took.
+        """
         if not self.seq:
-            life_s = min(max(MARK_LIFE_S, took_s / FRONT_SHARE), LONGEST_LIFE_S)
-            self._stale_at_s = time.monotonic() + life_s
+            self._stale_at_s = self._clock() + min(max(MARK_LIFE_S, took_s / FRONT_SHARE), LONGEST_LIFE_S)
         if not self._end:
             self._front = first
         if self._jumps == MOST_JUMPS:

@@ -104,7 +104,6 @@ class Claimer:
         began_s = time.monotonic()
         leases = await self._claim(limit)
         if not leases and self._mark.go_back():
-            began_s = time.monotonic()
             leases = await self._claim(limit)
         if leases and len(leases) == limit:
             self._mark.move(leases[0].seq, leases[-1].seq, many=limit > 1, took_s=time.monotonic() - began_s)

@@ -1,7 +1,6 @@
 """The queue's promises: first in first out, fenced, at least once, nothing lost."""
 
 import asyncio
-import time
 from uuid import uuid4
 
 import pytest
@@ -12,8 +11,6 @@ from hyperion.errors import LeaseLost
 from hyperion.queue import Claimer, Lease, NewTask
 from tests.integration.tasks import LANE, claimer, finish, names, put, rescue, take
 from tests.until import until
-
-WAITING_SINCE_40_MS = "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE waitstart < clock_timestamp() - interval '40 ms')"
 
 
 async def test_tasks_come_out_in_the_order_they_went_in(db: Database) -> None:
@@ -133,27 +130,9 @@ async def test_a_busy_claimer_sees_a_lower_number_that_commits_later(db: Databas
         await put(db, "early", "next")
         assert names(await mine.claim(1)) == ["early"]
 
-    claimed = [names(await mine.claim(1)) for _ in range(3)]
+    claimed = [name for _ in range(3) for name in names(await mine.claim(1))]
 
-    assert claimed == [["next"], [], ["late"]]
-
-
-async def test_who_needed_long_to_look_from_the_front_does_so_less_often(db: Database) -> None:
-    mine = claimer(db)
-    async with db.transaction() as committing_late:
-        await queue.enqueue(committing_late, [NewTask(lane=LANE, kind="noop", payload={"name": "late"})])
-        await put(db, *["early"] * 10_000)
-        async with db.transaction() as blocking:
-            await blocking.execute("LOCK TABLE task_lease")
-            looking = asyncio.create_task(mine.claim(1))
-            await until(lambda: blocking.fetchval(WAITING_SINCE_40_MS))
-        await looking
-        looked_s = time.monotonic()
-
-    while names(await mine.claim(1)) != ["late"]:
-        pass
-
-    assert time.monotonic() - looked_s > 1.5
+    assert sorted(claimed) == ["late", "next"]
 
 
 async def run_ahead(db: Database, mine: Claimer) -> list[str]:
@@ -182,7 +161,7 @@ async def test_what_was_jumped_over_is_taken_once_there_is_nothing_further_on(db
     assert sorted(taken, key=int) == [str(n) for n in range(20)]
 
 
-async def test_what_was_jumped_over_is_taken_within_a_second_however_much_comes_after_it(db: Database) -> None:
+async def test_what_was_jumped_over_is_taken_however_much_comes_after_it(db: Database) -> None:
     mine = claimer(db)
     await run_ahead(db, mine)
     await put(db, *(str(n) for n in range(12, 20)))

@@ -83,7 +83,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(target=leases, boot=BOOTS, limit=st.integers(1, 3))
     def claim(self, boot: int, limit: int) -> Any:
-        self.claimers[boot]._mark.drop()  # a lower number that came back is seen within a second
+        self.claimers[boot]._mark.drop()  # a lower number that came back is seen before long
         claimed: list[Lease] = self.run(self.claimers[boot].claim(limit))
 
         assert [lease.task_id for lease in claimed] == self.order[:limit]
