@@ -121,6 +121,8 @@ def retry(context: click.Context, task_ids: tuple[int, ...], *, everything: bool
     async def act(db: Database) -> None:
         dead = await queue.list_dead(db, limit=1_000_000 if everything else 100)
         if not task_ids and not everything:
+            if not dead:
+                click.echo("no task is dead")
             for task in dead:
                 click.echo(
                     f"{task.task_id} {task.lane}/{task.kind} died {task.died_at:%Y-%m-%d %H:%M:%S}: {task.error}"
@@ -129,9 +131,12 @@ def retry(context: click.Context, task_ids: tuple[int, ...], *, everything: bool
         wakeup = Wakeup(db)
         waking = asyncio.create_task(wakeup.run())
         chosen = [task.task_id for task in dead] if everything else list(task_ids)
-        click.echo(f"{_counted(await recovery.revive(db, wakeup, chosen), 'task')} brought back")
+        revived = await recovery.revive(db, wakeup, chosen)
         await wakeup.flush(timeout_s=SEND_WAIT_S)
         waking.cancel()
+        if task_ids and not revived:
+            raise click.ClickException("none of these tasks is dead")
+        click.echo(f"{_counted(revived, 'task')} brought back")
 
     _with_database(context, act)
 
@@ -194,7 +199,9 @@ def users(context: click.Context, email: str | None) -> None:
                 paths = await connection.fetch(SQL.lock_photos, email)
                 await queue.enqueue(connection, [photos.erase_task(row["store_path"]) for row in paths])
                 gone = await connection.fetchval(SQL.delete_user, email)
-            click.echo(f"deleted, {_counted(len(paths), 'photo')} with it" if gone else "there is no such user")
+            if not gone:
+                raise click.ClickException("there is no such user")
+            click.echo(f"deleted, {_counted(len(paths), 'photo')} with it")
             return
         for row in await db.fetch(SQL.list_users):
             click.echo(f"{row['id']} {row['email']} {row['created_at']:%Y-%m-%d} {_counted(row['photos'], 'photo')}")

@@ -87,8 +87,10 @@ class Worker(ClaimingActor):
         # Ten models at once would keep the rest of the tree from starting.
         asyncio.get_running_loop().call_later(PREPARE_AFTER_S + self.place * PREPARE_APART_S, self._detector.prepare)
         while leases := await self._next_lease():
-            with structlog.contextvars.bound_contextvars(task_id=leases[0].task_id, media_id=str(leases[0].item)):
-                await self._handle(leases[0])
+            [lease] = leases
+            item = None if lease.item is None else str(lease.item)
+            with structlog.contextvars.bound_contextvars(task_id=lease.task_id, media_id=item):
+                await self._handle(lease)
 
     async def _next_lease(self) -> list[Lease]:
         """Wait for a task; when none comes for a while give memory back."""
