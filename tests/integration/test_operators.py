@@ -10,7 +10,6 @@ import pytest
 
 from hyperion import queue
 from hyperion.db import Database
-from hyperion.queue import Wakeup
 from tests.integration.tasks import put, rescue, take
 
 Hyperion = Callable[..., Awaitable[subprocess.CompletedProcess[str]]]
