@@ -7,6 +7,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ SYSTEMS = ("hyperion", "pgqueuer", "procrastinate", "graphile-worker", "graphile
 RESULTS = ROOT / "benchmarks" / "results" / "queue.json"
 PILOT_TASKS = 2000
 LEAST_TASKS = 500
-MOST_PAIRS = 3
+MOST_PAIRS = 12
 
 
 def make_systems(names: Sequence[str]) -> list[System]:
@@ -64,7 +65,6 @@ class Run:
         self._drain_limit_s = drain_limit_s
         self._samples = samples
         self._tries = tries
-        self._counts: dict[str, int] = {}
         self._rates: dict[str, float] = {}
         self._started = time.monotonic()
         self.results = Results()
@@ -80,17 +80,14 @@ class Run:
                 missing.add(system.name)
         prepared = [system for system in systems if system.name not in missing]
         for system in prepared:
-            self._counts[system.label] = min(PILOT_TASKS, self._tasks)
-            pilot = await self._drain(system)
+            pilot = await self._drain(system, min(PILOT_TASKS, self._tasks))
             click.echo(f"{system.label}: warmed up, {pilot[0].value:,.0f}/s")
         return prepared
 
     async def round(self, systems: Sequence[System]) -> None:
         """Measure every scenario, and within it every system."""
         for system in systems:
-            await self._take(system, self._drain_twice)
-            for _ in range(self._more_pairs(system)):
-                await self._take(system, self._drain_twice)
+            await self._drain_in_pairs(system)
         for system in _first_of_each(systems):
             await self._take(system, lambda one: self._bench.enqueue_single(one, self._tasks // 100))
         for system in systems:
@@ -100,24 +97,34 @@ class Run:
             if system.label == "hyperion 200":
                 await self._take(system, lambda one: self._bench.backlog(one, self._tasks))
 
-    async def _drain_twice(self, system: System) -> list[Measured]:
-        """Drain without and with an old snapshot, at once, as the two are compared."""
-        measured = await self._drain(system)
-        if system.uses_postgres:
-            measured += await self._bench.drain(system, self._counts[system.label], held=True)
+    async def _drain_in_pairs(self, system: System) -> None:
+        """Drain without and with an old snapshot, which are compared, until each has taken about the limit.
+
+        A processor is often slower for some seconds, so either is the first in turn.
+        """
+        pairs = 0
+        while pairs < max(1, min(MOST_PAIRS, round(self._at_most(system) / self._tasks))):
+            await self._take(system, partial(self._drain_pair, held_first=pairs % 2 == 1))
+            pairs += 1
+
+    async def _drain_pair(self, system: System, *, held_first: bool) -> list[Measured]:
+        measured: list[Measured] = []
+        for held in (held_first, not held_first):
+            tasks = min(self._tasks, max(self._at_most(system), LEAST_TASKS))
+            if not held:
+                measured += await self._drain(system, tasks)
+            elif system.uses_postgres:
+                measured += await self._bench.drain(system, tasks, held=True)
         return measured
 
-    def _more_pairs(self, system: System) -> int:
-        """Return how often two drains are to be repeated that are over long before the limit."""
-        return min(MOST_PAIRS, round(self._rates[system.label] * self._drain_limit_s / self._tasks)) - 1
-
-    async def _drain(self, system: System) -> list[Measured]:
-        """Drain as many tasks as take about the limit, going by the drain before."""
-        measured = await self._bench.drain(system, self._counts[system.label])
+    async def _drain(self, system: System, tasks: int) -> list[Measured]:
+        measured = await self._bench.drain(system, tasks)
         self._rates[system.label] = measured[0].value
-        at_most = int(measured[0].value * self._drain_limit_s)
-        self._counts[system.label] = min(self._tasks, max(at_most, LEAST_TASKS))
         return measured
+
+    def _at_most(self, system: System) -> int:
+        """Return how many tasks take about the limit, going by the drain before."""
+        return int(self._rates[system.label] * self._drain_limit_s)
 
     async def _take(
         self, system: System, measure: Callable[[System], Coroutine[Any, Any, list[Measured]]], tries: int = 0

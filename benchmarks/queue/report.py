@@ -101,10 +101,10 @@ class Results:
         compare("hyperion 10 / pgqueuer 10", ("hyperion 10", "drain"), ("pgqueuer 10", "drain"), 3)
         compare("hyperion 1 / graphile-worker", ("hyperion 1", "drain"), ("graphile-worker", "drain"), 1.4)
         for claim, goal in ((200, 0.9), (1, 0.85)):
-            rounds = [self._values["hyperion", claim, scenario, "tasks/s"] for scenario in ("drain_held", "drain")]
-            if all(rounds):
-                held = statistics.median(held / not_held for held, not_held in zip(*rounds, strict=True))
-                ratios.append(Ratio(f"hyperion {claim}: old snapshot held / not held, round by round", held, goal))
+            pairs = [self._values["hyperion", claim, scenario, "tasks/s"] for scenario in ("drain_held", "drain")]
+            if all(pairs):
+                held = statistics.median(held / not_held for held, not_held in zip(*pairs, strict=True))
+                ratios.append(Ratio(f"hyperion {claim}: old snapshot held / not held, pair by pair", held, goal))
         backlog = (("hyperion 200", "drain_backlog"), ("hyperion 200", "drain_backlog_1e4"))
         compare("hyperion 200: backlog of 1e6 / of 1e4", *backlog, 0.9)
         done = (("hyperion 200", "cost_after_1e5"), ("hyperion 200", "cost_after_1e6"))
