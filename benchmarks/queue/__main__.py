@@ -25,7 +25,7 @@ SYSTEMS = ("hyperion", "pgqueuer", "procrastinate", "graphile-worker", "graphile
 RESULTS = ROOT / "benchmarks" / "results" / "queue.json"
 PILOT_TASKS = 2000
 LEAST_TASKS = 500
-MOST_PAIRS = 12
+LEAST_PAIRS, MOST_PAIRS = 2, 12
 
 
 def make_systems(names: Sequence[str]) -> list[System]:
@@ -98,12 +98,12 @@ class Run:
                 await self._take(system, lambda one: self._bench.backlog(one, self._tasks))
 
     async def _drain_in_pairs(self, system: System) -> None:
-        """Drain without and with an old snapshot, which are compared, until each has taken about the limit.
+        """Drain without and with an old snapshot, until each has taken about twice the limit.
 
-        A processor is often slower for some seconds, so either is the first in turn.
+        A processor is slower for seconds at a time, so either is the first in turn.
         """
         pairs = 0
-        while pairs < max(1, min(MOST_PAIRS, round(self._at_most(system) / self._tasks))):
+        while pairs < max(LEAST_PAIRS, min(MOST_PAIRS, round(2 * self._at_most(system) / self._tasks))):
             await self._take(system, partial(self._drain_pair, held_first=pairs % 2 == 1))
             pairs += 1
 
@@ -169,7 +169,7 @@ def _split(_context: click.Context, _parameter: click.Parameter, value: str) -> 
 @click.option("--tasks", default=100_000, show_default=True, help="Tasks a drain; slow systems get fewer.")
 @click.option("--rounds", default=3, show_default=True)
 @click.option("--systems", default=",".join(SYSTEMS), show_default=True, callback=_split)
-@click.option("--drain-limit-s", default=8.0, show_default=True, help="About how long one drain may take.")
+@click.option("--drain-limit-s", default=4.0, show_default=True, help="About how long one drain may take.")
 @click.option("--samples", default=200, show_default=True, help="Pick-ups a round.")
 @click.option("--tries", default=3, show_default=True, help="At most so many where the hypervisor disturbs one.")
 @click.option(

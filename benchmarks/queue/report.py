@@ -46,7 +46,7 @@ class Ratio:
     def __str__(self) -> str:
         """Write it as one line."""
         sign, verdict = "<" if self.is_below else ">=", "met" if self.is_met else "MISSED"
-        return f"{self.what:<58} {self.value:8.2f}   goal {sign} {self.goal:<5g} {verdict}"
+        return f"{self.what:<62} {self.value:8.2f}   goal {sign} {self.goal:<5g} {verdict}"
 
 
 class Results:
@@ -91,6 +91,12 @@ class Results:
             if over in found and under in found:
                 ratios.append(Ratio(what, found[over] / found[under], goal))
 
+        def compare_pairs(what: str, claim: int, over: str, under: str, goal: float) -> None:
+            """Compare values that were measured side by side: the machine's speed of that minute cancels out."""
+            pairs = zip(self._of_hyperion(claim, over), self._of_hyperion(claim, under), strict=True)
+            if each := [one / other for one, other in pairs]:
+                ratios.append(Ratio(f"{what}, pair by pair", statistics.median(each), goal))
+
         def others(scenario: str, pick: Callable[[list[float]], float]) -> float | None:
             values = [v for (label, s), v in found.items() if s == scenario and not label.startswith("hyperion")]
             return pick(values) if values else None
@@ -100,21 +106,20 @@ class Results:
             ratios.append(Ratio("hyperion 200 / fastest other", found["hyperion 200", "drain"] / fastest, 4))
         compare("hyperion 10 / pgqueuer 10", ("hyperion 10", "drain"), ("pgqueuer 10", "drain"), 3)
         compare("hyperion 1 / graphile-worker", ("hyperion 1", "drain"), ("graphile-worker", "drain"), 1.4)
-        for claim, goal in ((200, 0.9), (1, 0.85)):
-            pairs = [self._values["hyperion", claim, scenario, "tasks/s"] for scenario in ("drain_held", "drain")]
-            if all(pairs):
-                held = statistics.median(held / not_held for held, not_held in zip(*pairs, strict=True))
-                ratios.append(Ratio(f"hyperion {claim}: old snapshot held / not held, pair by pair", held, goal))
-        backlog = (("hyperion 200", "drain_backlog"), ("hyperion 200", "drain_backlog_1e4"))
-        compare("hyperion 200: backlog of 1e6 / of 1e4", *backlog, 0.9)
-        done = (("hyperion 200", "cost_after_1e5"), ("hyperion 200", "cost_after_1e6"))
-        compare("hyperion 200: cost a task after 1e5 / after 1e6 done", *done, 0.9)
+        compare_pairs("hyperion 200: old snapshot held / not held", 200, "drain_held", "drain", 0.9)
+        compare_pairs("hyperion 1: old snapshot held / not held", 1, "drain_held", "drain", 0.85)
+        compare_pairs("hyperion 200: backlog of 1e6 / of 1e4", 200, "drain_backlog", "drain_backlog_1e4", 0.9)
+        compare_pairs("hyperion 200: cost a task after 1e5 / after 1e6", 200, "cost_after_1e5", "cost_after_1e6", 0.9)
         ratios += [
             Ratio(f"hyperion 1: {scenario} / lowest other", found["hyperion 1", scenario] / lowest, 1, is_below=True)
             for scenario in ("pickup_p50", "pickup_p99")
             if ("hyperion 1", scenario) in found and (lowest := others(scenario, min))
         ]
         return ratios
+
+    def _of_hyperion(self, claim: int, scenario: str) -> list[float]:
+        keys = [key for key in self._values if key[:3] == ("hyperion", claim, scenario)]
+        return [value for key in keys for value in self._values[key]]
 
 
 def _shown(row: Row) -> str:

@@ -1,10 +1,11 @@
 """The measurements, each the same for every system."""
 
 import asyncio
+import itertools
 import random
 import statistics
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ _PAUSE_S = 0.5
 _DRAIN_LIMIT_S = 180.0
 _PICKUP_LIMIT_S = 20.0
 _PICKUP_SKIPPED = 5
+_COST_PAIRS = 4
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,8 @@ class Bench:
 
     def __init__(self, server: Server, folder: Path) -> None:
         self._server = server
-        self._board = folder / "board"
+        self._folder = folder
+        self._numbers = itertools.count()
 
     async def drain(self, system: System, tasks: int, *, held: bool = False) -> list[Measured]:
         """Enqueue `tasks` and measure that, then drain them, beside an old snapshot if `held`."""
@@ -160,12 +163,31 @@ class Bench:
         ]
 
     async def backlog(self, system: System, tasks: int) -> list[Measured]:
-        """Compare a small with a big backlog, and little with much done before, in one database.
+        """Compare a small with a big backlog in one database, and what a task costs in a young and in an old one.
 
-        Ten drains of `tasks`/10; then `tasks` have ever been done: three drains of as many, whose cost is the middle
-        one's. Then a backlog of 10 x `tasks`, of which the first `tasks` are timed and all are drained; then once
-        more three drains of `tasks`.
+        In the old one: ten drains of `tasks`/10, then a backlog of 10 x `tasks`, of which the first `tasks` are timed
+        and all are drained. In the young one: `tasks`. Then drains of `tasks` in both, either first in turn.
         """
+        async with self._place(system) as young, self._place(system) as old:
+            small = [await old(tasks // 10, tasks // 10) for _ in range(10)]
+            big = await old(tasks * 10, tasks)
+            await young(tasks, tasks)
+            costs: list[Measured] = []
+            places = [("after_1e5", young), ("after_1e6", old)]
+            for _ in range(_COST_PAIRS):
+                for when, fill_and_drain in places:
+                    costs += _cost(await fill_and_drain(tasks, tasks), when)
+                places.reverse()
+        small_rate = sum(drain.tasks for drain in small) / sum(drain.seconds for drain in small)
+        return [
+            Measured("drain_backlog_1e4", small_rate, "tasks/s"),
+            Measured("drain_backlog", big.rate, "tasks/s"),
+            *costs,
+        ]
+
+    @asynccontextmanager
+    async def _place(self, system: System) -> AsyncIterator[Callable[[int, int], Awaitable[Drained]]]:
+        """Open a database with workers; yield what enqueues so many there and times the drain of the first so many."""
         with system.fresh(self._server) as url:
             async with system.enqueuer(url) as enqueuer, self._session(system, url) as session:
 
@@ -175,21 +197,11 @@ class Bench:
                     await self._settle_down(system, url)
                     return await session.drain(tasks, of=backlog)
 
-                small = [await fill_and_drain(tasks // 10, tasks // 10) for _ in range(10)]
-                early = [await fill_and_drain(tasks, tasks) for _ in range(3)]
-                big = await fill_and_drain(tasks * 10, tasks)
-                late = [await fill_and_drain(tasks, tasks) for _ in range(3)]
-        small_rate = sum(drain.tasks for drain in small) / sum(drain.seconds for drain in small)
-        return [
-            Measured("drain_backlog_1e4", small_rate, "tasks/s"),
-            Measured("drain_backlog", big.rate, "tasks/s"),
-            *_cost(early, "after_1e5"),
-            *_cost(late, "after_1e6"),
-        ]
+                yield fill_and_drain
 
     @asynccontextmanager
     async def _session(self, system: System, url: str, *, patient: bool = False) -> AsyncIterator[Session]:
-        board = Board(self._board)
+        board = Board(self._folder / f"board-{next(self._numbers)}")
         try:
             async with system.start_workers(url, board, patient=patient) as crew:
                 yield Session(self._server, system, url, crew, board)
@@ -201,7 +213,8 @@ class Bench:
             await asyncio.to_thread(self._server.settle_down, url)
 
 
-def _cost(drains: list[Drained], when: str) -> list[Measured]:
-    rate = statistics.median(drain.rate for drain in drains)
-    cpu_s = statistics.median(drain.cpu_per_1000 for drain in drains)
-    return [Measured(f"cost_{when}", 1e6 / rate, "us/task"), Measured(f"cpu_per_1000_{when}", cpu_s, "s")]
+def _cost(drain: Drained, when: str) -> list[Measured]:
+    return [
+        Measured(f"cost_{when}", 1e6 / drain.rate, "us/task"),
+        Measured(f"cpu_per_1000_{when}", drain.cpu_per_1000, "s"),
+    ]
