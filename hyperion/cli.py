@@ -16,6 +16,7 @@ from hyperion.errors import EXIT_BAD_CONFIGURATION, BadConfiguration, DatabaseUn
 from hyperion.media import photos, recovery
 from hyperion.media.store import state as store_state
 from hyperion.media.store import store_name
+from hyperion.media.transaction import photo_transaction
 from hyperion.model_commands import make_model_commands
 from hyperion.queue import Wakeup
 from hyperion.settings import Settings, documented, load
@@ -195,10 +196,10 @@ def users(context: click.Context, email: str | None) -> None:
 
     async def act(db: Database) -> Any:
         if email:
-            async with db.transaction() as connection:
-                paths = await connection.fetch(SQL.lock_photos, email)
-                await queue.enqueue(connection, [photos.erase_task(row["store_path"]) for row in paths])
-                gone = await connection.fetchval(SQL.delete_user, email)
+            async with photo_transaction(db, Wakeup(db)) as tx:
+                paths = await tx.connection.fetch(SQL.lock_photos, email)
+                await tx.enqueue([photos.erase_task(row["store_path"]) for row in paths])
+                gone = await tx.connection.fetchval(SQL.delete_user, email)
             if not gone:
                 raise click.ClickException("there is no such user")
             click.echo(f"deleted, {_counted(len(paths), 'photo')} with it")

@@ -25,7 +25,8 @@ SYSTEMS = ("hyperion", "pgqueuer", "procrastinate", "graphile-worker", "graphile
 RESULTS = ROOT / "benchmarks" / "results" / "queue.json"
 PILOT_TASKS = 2000
 LEAST_TASKS = 500
-LEAST_PAIRS, MOST_PAIRS = 2, 12
+TURNS = 2
+MOST_PAIRS = 6
 
 
 def make_systems(names: Sequence[str]) -> list[System]:
@@ -86,8 +87,9 @@ class Run:
 
     async def round(self, systems: Sequence[System]) -> None:
         """Measure every scenario, and within it every system."""
-        for system in systems:
-            await self._drain_in_pairs(system)
+        for turn in range(TURNS):
+            for system in systems:
+                await self._drain_in_pairs(system, turn)
         for system in _first_of_each(systems):
             await self._take(system, lambda one: self._bench.enqueue_single(one, self._tasks // 100))
         for system in systems:
@@ -97,14 +99,14 @@ class Run:
             if system.label == "hyperion 200":
                 await self._take(system, lambda one: self._bench.backlog(one, self._tasks))
 
-    async def _drain_in_pairs(self, system: System) -> None:
-        """Drain without and with an old snapshot, until each has taken about twice the limit.
+    async def _drain_in_pairs(self, system: System, turn: int) -> None:
+        """Drain without and with an old snapshot, until each has taken about the limit.
 
         A processor is slower for seconds at a time, so either is the first in turn.
         """
         pairs = 0
-        while pairs < max(LEAST_PAIRS, min(MOST_PAIRS, round(2 * self._at_most(system) / self._tasks))):
-            await self._take(system, partial(self._drain_pair, held_first=pairs % 2 == 1))
+        while pairs < max(1, min(MOST_PAIRS, round(self._at_most(system) / self._tasks))):
+            await self._take(system, partial(self._drain_pair, held_first=(turn + pairs) % 2 == 1))
             pairs += 1
 
     async def _drain_pair(self, system: System, *, held_first: bool) -> list[Measured]:

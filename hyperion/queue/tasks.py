@@ -125,10 +125,8 @@ class Claimer:
 
     async def renew(self) -> None:
         """Extend every lease that is held to a full term from now."""
-        held = list(self._held.values())
-        if held:
-            ids, epochs = [lease.task_id for lease in held], [lease.epoch for lease in held]
-            await self.connection.fetch(SQL.renew, ids, epochs, self.boot, self._lease_s)
+        if self._held:
+            await self.connection.fetch(SQL.renew, *_names(self._held.values()), self.boot, self._lease_s)
 
     async def _claim(self, limit: int) -> list[Lease]:
         self._answer_lost = True
@@ -218,7 +216,11 @@ async def hand_back(connection: Connection, leases: Sequence[Lease]) -> set[int]
 async def _settle(connection: Connection | HeldConnection, query: str, leases: Sequence[Lease]) -> set[int]:
     if not leases:
         return set()
-    rows = await connection.fetch(
-        query, [lease.task_id for lease in leases], [lease.epoch for lease in leases], leases[0].boot
-    )
+    rows = await connection.fetch(query, *_names(leases), leases[0].boot)
     return {row["task_id"] for row in rows}
+
+
+def _names(leases: Iterable[Lease]) -> tuple[list[int], list[int]]:
+    """Return task ids in ascending order and the epoch of each; the newest, where a task was claimed again."""
+    in_order = sorted(leases, key=attrgetter("task_id", "epoch"))
+    return [lease.task_id for lease in in_order], [lease.epoch for lease in in_order]

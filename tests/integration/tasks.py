@@ -1,8 +1,12 @@
-"""Tasks for tests of the queue: put in, taken, finished, rescued."""
+"""Tasks for tests of the queue: put in, taken, finished, rescued; and who listens for them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from hyperion import queue
 from hyperion.db import Database
-from hyperion.queue import Claimer, Lease, NewTask
+from hyperion.queue import Claimer, Lease, NewTask, Wakeup
 
 LANE = "test"
 
@@ -32,3 +36,11 @@ async def finish(db: Database, lease: Lease) -> None:
 async def rescue(db: Database, boot: int, *, max_crashes: int = 3) -> list[queue.Rescued]:
     async with db.transaction() as connection:
         return await queue.rescue_boots(connection, [boot], max_crashes=max_crashes, reason="it died")
+
+
+@asynccontextmanager
+async def running(wakeup: Wakeup) -> AsyncIterator[Wakeup]:
+    task = asyncio.create_task(wakeup.run())
+    yield wakeup
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

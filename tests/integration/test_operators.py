@@ -10,6 +10,8 @@ import pytest
 
 from hyperion import queue
 from hyperion.db import Database
+from hyperion.queue import Claimer, Idler, Wakeup
+from tests.integration.media import add_photo, add_user
 from tests.integration.tasks import put, rescue, take
 
 Hyperion = Callable[..., Awaitable[subprocess.CompletedProcess[str]]]
@@ -56,3 +58,20 @@ async def test_to_delete_nobody_is_an_error(db: Database, hyperion: Hyperion) ->
     deleted = await hyperion("users", "--delete", "nobody@example.org")
 
     assert (deleted.returncode, deleted.stderr) == (1, "Error: there is no such user\n")
+
+
+async def test_who_waits_for_such_work_is_woken_to_erase_the_photos_of_a_deleted_user(
+    db: Database, wakeup: Wakeup, hyperion: Hyperion
+) -> None:
+    await add_user(db, "ada@example.org")
+    await add_photo(db, wakeup, "ada@example.org")
+    await db.execute("DELETE FROM task_ready")
+    idler = Idler(wakeup, Claimer(db, lane="archive", boot=1, lease_s=60))
+    assert await idler.claim(1) == []
+
+    deleted = await hyperion("users", "--delete", "ada@example.org")
+
+    assert (deleted.returncode, deleted.stdout) == (0, "deleted, 1 photo with it\n")
+    assert await db.fetch_value("SELECT count(*) FROM task_claimer WHERE is_idle") == 0
+    [lease] = await idler.claim(1)
+    assert lease.kind == "erase"

@@ -91,6 +91,19 @@ async def test_an_older_claim_of_the_same_process_is_fenced_too(db: Database) ->
     await finish(db, second)
 
 
+async def test_of_two_claims_of_a_task_in_one_batch_the_newer_is_finished(db: Database) -> None:
+    await put(db, "before", "a", "after")
+    before, first, after = await take(db, limit=3)
+    async with db.transaction() as connection:
+        await queue.hand_back(connection, [first])
+    [second] = await take(db)
+
+    async with db.transaction() as connection:
+        done = await queue.settled(connection, [after, second, first, before])
+
+    assert done == {before.task_id, second.task_id, after.task_id}
+
+
 async def test_holding_a_lease_keeps_a_rescue_away_until_the_commit(db: Database) -> None:
     await put(db, "a")
     [lease] = await take(db, boot=1)
