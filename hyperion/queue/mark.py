@@ -22,7 +22,8 @@ class Mark:
     what is jumped over would grow with the line.
 
     Lower numbers can still turn up: a transaction that commits late, a rescue. So the mark is dropped once a
-    second, and when nothing is left behind it. Where the look from the front takes long, because of a million
+    second, and when nothing is left behind it. As many as take between two claims look in between, too: who jumps
+    shares the looks with them. Where the look from the front takes long, because of a million
     dead entries, say, that is less often: after up to ten seconds, or claimers would do little else.
     """
 
@@ -32,7 +33,8 @@ class Mark:
         self._front = 0
         self._end = 0  # 0: the next claim begins at the front
         self._jumps = 0
-        self._stale_at_s = 0.0
+        self._looked_at_s = 0.0
+        self._life_s = 0.0
 
     def drop(self) -> None:
         """Begin at the front."""
@@ -41,7 +43,7 @@ class Mark:
 
     def drop_if_old(self) -> None:
         """Begin at the front if that was long ago."""
-        if self._clock() > self._stale_at_s:
+        if self._clock() > self._looked_at_s + self._life_s:
             self.drop()
 
     def go_back(self) -> bool:
@@ -50,21 +52,23 @@ class Mark:
         self._begin_at(self._front)
         return has_jumped
 
-    def move(self, first: int, last: int, *, many: bool, took_s: float) -> None:
-        """Go on from a claim that got all that it asked for, from one number to another.
-
-        `many`: that was not just one. `took_s`: how long the claim took.
-        """
+    def move(self, first: int, last: int, *, count: int, took_s: float) -> None:
+        """Go on from a claim that got the `count` tasks it asked for, from one number to another, in `took_s`."""
         if not self.seq:
-            self._stale_at_s = self._clock() + min(max(MARK_LIFE_S, took_s / FRONT_SHARE), LONGEST_LIFE_S)
+            self._looked_at_s, self._life_s = self._clock(), MARK_LIFE_S
+            self._live_at_least(took_s / FRONT_SHARE)
         if not self._end:
             self._front = first
         if self._jumps == MOST_JUMPS:
             self.go_back()
             return
-        taken_by_others = first - self._end if self._end and many else 0
+        taken_by_others = first - self._end if self._end and count > 1 else 0
         self._jumps += taken_by_others > 1
+        self._live_at_least(MARK_LIFE_S * (1 + taken_by_others // count))
         self.seq, self._end = last + taken_by_others, last
 
     def _begin_at(self, front: int) -> None:
         self.seq, self._end, self._jumps = front, 0, 0
+
+    def _live_at_least(self, life_s: float) -> None:
+        self._life_s = min(max(self._life_s, life_s), LONGEST_LIFE_S)

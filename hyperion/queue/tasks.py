@@ -106,7 +106,7 @@ class Claimer:
         if not leases and self._mark.go_back():
             leases = await self._claim(limit)
         if leases and len(leases) == limit:
-            self._mark.move(leases[0].seq, leases[-1].seq, many=limit > 1, took_s=time.monotonic() - began_s)
+            self._mark.move(leases[0].seq, leases[-1].seq, count=limit, took_s=time.monotonic() - began_s)
         elif leases:
             self._mark.go_back()
         else:
