@@ -28,19 +28,20 @@ def move_on(mark: Mark, *, claims: int) -> None:
         mark.move(mark.seq + 1, mark.seq + 10, count=10, took_s=0)
 
 
+def is_kept_at(now_s: float, mark: Mark, clock: Clock) -> bool:
+    clock.now_s = now_s
+    mark.drop_if_old()
+    return mark.seq > 0
+
+
 @pytest.mark.parametrize(("took_s", "life_s"), [(0.0, 1.0), (0.02, 1.0), (0.1, 5.0), (60.0, 10.0)])
 def test_a_mark_is_dropped_after_a_second_or_fifty_times_what_the_look_from_the_front_took(
     mark: Mark, clock: Clock, took_s: float, life_s: float
 ) -> None:
     mark.move(1, 10, count=10, took_s=took_s)
 
-    clock.now_s = life_s - 0.01
-    mark.drop_if_old()
-    assert mark.seq > 0
-
-    clock.now_s = life_s + 0.01
-    mark.drop_if_old()
-    assert mark.seq == 0
+    assert is_kept_at(life_s - 0.01, mark, clock)
+    assert not is_kept_at(life_s + 0.01, mark, clock)
 
 
 def test_a_line_that_is_always_full_does_not_keep_a_mark_alive(mark: Mark, clock: Clock) -> None:
@@ -48,10 +49,7 @@ def test_a_line_that_is_always_full_does_not_keep_a_mark_alive(mark: Mark, clock
     clock.now_s = 0.9
     move_on(mark, claims=100)
 
-    clock.now_s = 1.1
-    mark.drop_if_old()
-
-    assert mark.seq == 0
+    assert not is_kept_at(1.1, mark, clock)
 
 
 @pytest.mark.parametrize(("taken_by_others", "life_s"), [(0, 1.0), (30, 4.0), (1000, 10.0)])
@@ -59,15 +57,10 @@ def test_who_jumps_shares_the_looks_from_the_front_with_those_who_take_between(
     mark: Mark, clock: Clock, taken_by_others: int, life_s: float
 ) -> None:
     mark.move(1, 10, count=10, took_s=0)
-    mark.move(10 + taken_by_others, 20 + taken_by_others, count=10, took_s=0)
+    mark.move(11 + taken_by_others, 20 + taken_by_others, count=10, took_s=0)
 
-    clock.now_s = life_s - 0.01
-    mark.drop_if_old()
-    assert mark.seq > 0
-
-    clock.now_s = life_s + 0.01
-    mark.drop_if_old()
-    assert mark.seq == 0
+    assert is_kept_at(life_s - 0.01, mark, clock)
+    assert not is_kept_at(life_s + 0.01, mark, clock)
 
 
 def test_who_falls_short_goes_back_to_where_the_front_was(mark: Mark) -> None:
