@@ -9,6 +9,8 @@ from dataclasses import replace
 import setproctitle
 
 from hyperion import logs
+from hyperion.actors import fork_server
+from hyperion.actors.orphans import OrphanReaper
 from hyperion.actors.stop import Stop
 from hyperion.actors.supervisor import Supervisor
 from hyperion.db import Database, migrations
@@ -89,7 +91,9 @@ async def run_tree(settings: Settings, postgres: EmbeddedPostgres | None = None)
     async with Database(settings.database_url, name=f"supervisor {settings.node}", max_connections=3) as db:
         if not await make_schema_current(settings, db, stop):
             return 0
-        return await Supervisor(settings, db, stop, postgres=postgres).run()
+        orphans = OrphanReaper(lambda: {fork_server.pid(), postgres.pid if postgres else None})
+        with orphans.watching(asyncio.get_running_loop()):
+            return await Supervisor(settings, db, stop, postgres=postgres).run()
 
 
 async def make_schema_current(settings: Settings, db: Database, stop: Stop) -> bool:

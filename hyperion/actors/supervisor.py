@@ -11,7 +11,6 @@ from hyperion.actors import fork_server
 from hyperion.actors.actor import EXIT_ASKED, EXIT_DRAINED, EXIT_LIFE_OVER
 from hyperion.actors.child import Child, Nursery, exit_text
 from hyperion.actors.node import OBSERVE_S, Node, Sighting
-from hyperion.actors.orphans import OrphanReaper
 from hyperion.actors.restart import HEALTHY_LIFE_S, RestartPolicy, is_silent
 from hyperion.actors.specs import ActorSpec, plan
 from hyperion.actors.stop import Stop
@@ -48,7 +47,6 @@ class Supervisor:
         self._wakeup = Wakeup(db)
         self._node = Node(settings, db, self._wakeup)
         self._nursery = Nursery()
-        self._orphans = OrphanReaper(lambda: {fork_server.pid(), postgres.pid if postgres else None})
         self._tiers = plan(settings)
         self._were_ready = {spec.name: asyncio.Event() for tier in self._tiers for spec in tier}
         self._children: dict[str, Child] = {}
@@ -66,7 +64,6 @@ class Supervisor:
         Raises NodeTaken, DatabaseUnavailable when it does not even begin, and whatever a part of
         the supervisor itself fails of: a supervisor that sees half of what happens must not go on.
         """
-        self._orphans.watch(asyncio.get_running_loop())
         await self._stop.until_answered(self._node.join, budget_s=self._settings.start_budget_s)
         if self._stop.asked.is_set():
             return 0
