@@ -149,7 +149,9 @@ def _first_of_each(systems: Sequence[System]) -> list[System]:
 
 
 async def measure(server: Server, names: Sequence[str], *, rounds: int, limit_s: float, **sizes: int) -> Run:
-    """Measure the named systems in so many rounds."""
+    """Measure the named systems in so many rounds. SIGTERM ends it as Ctrl-C does, and cleans up."""
+    # Not a handler that raises: wherever it struck, a lock of Popen's for example might stay taken.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
     with tempfile.TemporaryDirectory(prefix="hyperion-bench-") as folder:
         run = Run(server, Bench(server, Path(folder)), drain_limit_s=limit_s, **sizes)
         systems = await run.prepare(make_systems(names))
@@ -180,7 +182,6 @@ def _split(_context: click.Context, _parameter: click.Parameter, value: str) -> 
 def main(*, rounds: int, systems: list[str], drain_limit_s: float, output: Path, **sizes: int) -> None:
     """Run, print and write."""
     logs.configure("error")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up then, too
     with running_server() as server:
         click.echo(
             f"Postgres {server.version()}, durable; Python {platform.python_version()}; "

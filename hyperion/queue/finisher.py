@@ -7,7 +7,7 @@ from hyperion import logs
 from hyperion.db import Database
 from hyperion.db.backoff import Backoff
 from hyperion.errors import DatabaseUnavailable
-from hyperion.queue.tasks import Lease, settled
+from hyperion.queue.tasks import SQL, Lease, settled
 
 log = logs.get_logger()
 
@@ -37,6 +37,10 @@ class Finisher:
         self._added = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+
+    async def open(self) -> None:
+        """Open the connection and plan the statement, that a first flush needs. Raises DatabaseUnavailable."""
+        await self._connection.fetch(SQL.finish, [], [], 0)
 
     def add(self, leases: Sequence[Lease]) -> None:
         """Let the next flush finish these tasks. Never blocks."""

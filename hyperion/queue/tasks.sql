@@ -33,8 +33,8 @@ ORDER BY place
 
 -- name: claim
 -- $1 lane, $2 low-water mark (a seq), $3 limit, $4 boot id, $5 lease in seconds.
--- Takes the oldest that nobody else is taking and leases them to the boot; returns them in any
--- order. A row that is locked stays where it is, so it can be deleted by its place.
+-- Takes the oldest that nobody else is taking and leases them to the boot, all in one epoch; returns
+-- them in any order. A row that is locked stays where it is, so it can be deleted by its place.
 WITH picked AS MATERIALIZED (
     SELECT ctid AS place, seq, task_id, attempt, crashes
     FROM task_ready
@@ -44,22 +44,26 @@ WITH picked AS MATERIALIZED (
     LIMIT $3
     FOR UPDATE SKIP LOCKED
 ),
+claim AS MATERIALIZED (
+    SELECT nextval('task_epoch') AS epoch, now() + make_interval(secs => $5) AS deadline_at
+),
 taken AS (
     DELETE FROM task_ready
     WHERE ctid = ANY (ARRAY (SELECT place FROM picked))
 ),
 leased AS (
     INSERT INTO task_lease (task_id, lane, seq, boot, epoch, attempt, crashes, deadline_at)
-    SELECT task_id, $1, seq, $4, nextval('task_epoch'), attempt + 1, crashes, (SELECT now() + make_interval(secs => $5))
+    SELECT
+        task_id, $1, seq, $4, (SELECT epoch FROM claim), attempt + 1, crashes, (SELECT deadline_at FROM claim)
     FROM picked
-    RETURNING task_id, seq, epoch, attempt, crashes
 )
-SELECT l.task_id, l.seq, l.epoch, l.attempt, l.crashes, t.kind, t.payload, t.item
-FROM leased AS l
+SELECT
+    p.task_id, p.seq, (SELECT epoch FROM claim) AS epoch, p.attempt + 1 AS attempt, p.crashes, t.kind, t.payload, t.item
+FROM picked AS p
 CROSS JOIN LATERAL (
     SELECT kind, payload, item
     FROM task
-    WHERE id = l.task_id
+    WHERE id = p.task_id
     OFFSET 0
 ) AS t
 

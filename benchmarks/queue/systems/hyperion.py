@@ -122,7 +122,8 @@ async def work(url: str, board: str, number: int, claim: int, mode: str) -> None
         wakeup = Wakeup(db)
         worker = Work(db, wakeup, slot, boot=number + 1, claim=claim)
         finishing = asyncio.create_task(worker.finisher.run())
-        await worker.claimer.claim(0)  # opens its connection and prepares the statement
+        await worker.claimer.claim(0)  # opens its connection and plans the statement
+        await worker.finisher.open()
         if mode == "drain":
             slot.ready()
             while sys.stdin.readline():  # blocks on purpose: there is nothing else to do
