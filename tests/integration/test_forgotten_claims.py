@@ -27,30 +27,31 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="module")
 def durable_postgres() -> Iterator[EmbeddedPostgres]:
-    """A server that syncs, as in production, and that tests may crash.
-
-    Its log reaches the disk only where a commit waits for that.
-    """
+    """A server that syncs, as in production, and that tests may crash."""
     with tempfile.TemporaryDirectory(prefix="hyperion-test-", dir=quick_folder()) as folder:
         server = make_server(Path(folder), durable=True)
         server.start()
         migrations.apply(server.ensure_database(TEMPLATE))
-        with psycopg.connect(server.url(), autocommit=True) as connection:
-            connection.execute("ALTER SYSTEM SET wal_writer_delay = '10s'")
-            connection.execute("SELECT pg_reload_conf()")
         yield server
         server.stop(immediate=True)
 
 
 @pytest.fixture
 async def durable_db(durable_postgres: EmbeddedPostgres) -> AsyncIterator[Database]:
-    """A fresh database on it."""
+    """A fresh database on it, whose log reaches the disk only where a commit waits for that."""
+    log_writer(durable_postgres).suspend()
     name = f"test_{next(_numbers)}"
     with psycopg.connect(durable_postgres.url(), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
     async with Database(durable_postgres.url(name), name="test") as db:
         await make_results(db)
         yield db
+
+
+def log_writer(postgres: EmbeddedPostgres) -> psutil.Process:
+    """Return the process that writes what no commit waits for: at its leisure, or woken, as versions differ in."""
+    [writer] = [one for one in psutil.Process(postgres.pid).children() if "walwriter" in one.cmdline()[0]]
+    return writer
 
 
 async def make_results(db: Database) -> None:
@@ -86,7 +87,9 @@ async def crash(postgres: EmbeddedPostgres, number: signal.Signals, db: Database
     assert postgres.pid
     server = psutil.Process(postgres.pid)
     everybody = [server, *server.children(recursive=True)]
+    writer = log_writer(postgres)
     os.kill(server.pid, number)
+    writer.kill()
     await until(lambda: all(map(is_dead, everybody)))
     postgres.stop()
     postgres.start()
