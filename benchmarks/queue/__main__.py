@@ -149,9 +149,11 @@ def _first_of_each(systems: Sequence[System]) -> list[System]:
 
 
 async def measure(server: Server, names: Sequence[str], *, rounds: int, limit_s: float, **sizes: int) -> Run:
-    """Measure the named systems in so many rounds. SIGTERM ends it as Ctrl-C does, and cleans up."""
+    """Measure the named systems in so many rounds. SIGTERM cancels that, and cleans up."""
+    task = asyncio.current_task()
+    assert task
     # Not a handler that raises: wherever it struck, a lock of Popen's for example might stay taken.
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     with tempfile.TemporaryDirectory(prefix="hyperion-bench-") as folder:
         run = Run(server, Bench(server, Path(folder)), drain_limit_s=limit_s, **sizes)
         systems = await run.prepare(make_systems(names))
@@ -188,7 +190,10 @@ def main(*, rounds: int, systems: list[str], drain_limit_s: float, output: Path,
             f"{psutil.cpu_count()} cores, load {psutil.getloadavg()[0]:.1f}"
         )
         measuring = measure(server, systems, rounds=rounds, limit_s=drain_limit_s, **sizes)
-        run = asyncio.run(measuring)
+        try:
+            run = asyncio.run(measuring)
+        except asyncio.CancelledError:
+            raise click.Abort from None
     run.results.write(output)
     click.echo(f"\n{run.results.table()}\n")
     for ratio in run.results.ratios():
