@@ -15,7 +15,7 @@ help:
 	@echo "make fuzz         send a system what its OpenAPI document allows and what not, for MINUTES=5 (SEED= again)"
 	@echo "make check        lint, types and import layers"
 	@echo "make format       rewrite the code the way make check wants it"
-	@echo "make bench-queue  measure the queue beside others, 25 minutes or more (ARGS='--rounds 1'; docs/benchmarks.md)"
+	@echo "make bench-queue  measure the queue beside others, 25 to 45 minutes (ARGS='--rounds 1'; docs/benchmarks.md)"
 	@echo "make bench-tree   measure start, healing, memory and idleness of the tree, about 4 minutes"
 	@echo "make bench-http   measure requests, uploads and open sockets of one web process, 6 to 15 minutes"
 	@echo "make bench-hub    measure the archiver against a Hub of its own, about 2 minutes"
