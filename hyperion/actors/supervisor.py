@@ -28,6 +28,8 @@ ABORT_TO_KILL_S = 2.0
 START_SILENCE_S = 30.0
 BURY_RETRY_S = 0.25
 RESEND_S = 0.25
+SETTLE_S = 2.0
+LEAST_SETTLE_S = 0.5
 
 
 class Supervisor:
@@ -244,12 +246,12 @@ class Supervisor:
     async def _terminate(self) -> int:
         """Stop tier by tier in reverse, in parallel within a tier; kill what outlives the grace."""
         began_s = time.monotonic()
+        ends_s = began_s + self._settings.grace_s
         self._state = "stopping"
         log.info("node.stopping", grace_s=self._settings.grace_s)
         for tier in reversed(self._tiers):
-            left_s = began_s + self._settings.grace_s - time.monotonic()
-            await self._stop_tier(tier, limit_s=0.6 * left_s)
-        await self._settle_burials()
+            await self._stop_tier(tier, limit_s=0.6 * (ends_s - time.monotonic()))
+        await self._settle_burials(limit_s=min(SETTLE_S, max(LEAST_SETTLE_S, ends_s - time.monotonic())))
         log.info("node.stopped", took_s=round(time.monotonic() - began_s, 3), forced=self._stop.forced.is_set())
         return 128 + signal.SIGTERM if self._stop.forced.is_set() else 0
 
@@ -274,12 +276,12 @@ class Supervisor:
         children = [self._children[spec.name] for spec in tier if spec.name in self._children]
         return [child for child in children if child.is_alive]
 
-    async def _settle_burials(self) -> None:
+    async def _settle_burials(self, *, limit_s: float) -> None:
         """Free what killed children held and leave, if the database is there to be told."""
         for watcher in self._watchers:
             watcher.cancel()
         try:
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(limit_s):
                 await asyncio.gather(*self._burials)
                 await self._wakeup.flush(timeout_s=1)
                 await self._node.leave()

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 
 from hyperion.db import Database
+from tests.chaos.proxy import Proxy
 from tests.lifecycle.tree import ROOT, Tree, User, free_port, is_dead
 from tests.until import until
 
@@ -63,6 +64,19 @@ async def test_what_does_not_stop_within_the_grace_is_killed(make_tree: MakeTree
 
     assert code == 0
     assert tree.events("actor.killed", child="Eos")
+
+
+async def test_a_stop_whose_grace_is_used_up_waits_little_for_a_database_that_is_away(
+    make_tree: MakeTree, database_url: str, proxy: Proxy
+) -> None:
+    tree = await make_tree(url=proxy.url(database_url), HYPERION_GRACE_S="1").start()
+    proxy.freeze()
+
+    code = await tree.stop()
+
+    assert code == 0
+    assert tree.events("node.left_silently")
+    assert tree.events("node.stopped")[0]["took_s"] < 2.5
 
 
 async def test_a_forced_stop_during_the_start_leaves_nobody(make_tree: MakeTree) -> None:

@@ -2,15 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import pytest
 
 from hyperion.db import Database
-from hyperion.db.embedded import EmbeddedPostgres
 from hyperion.errors import DatabaseUnavailable
 from hyperion.web.flusher import Flusher
 from hyperion.web.keys import FLUSHER, PRESENCE, TRAFFIC
@@ -212,16 +208,6 @@ async def test_a_batch_that_was_written_without_an_answer_counts_once(site: Site
     assert await site.db.fetch_value("SELECT requests FROM request_total") == 3
     assert await site.db.fetch_value("SELECT sum(requests) FROM request_slot") == 3
     assert await site.db.fetch_value("SELECT files FROM upload_total") == 6
-
-
-@pytest.fixture
-async def proxy(postgres: EmbeddedPostgres) -> AsyncIterator[Proxy]:
-    """A network between a web process and Postgres."""
-    folder = unquote(postgres.url().partition("host=")[2])
-    proxy = Proxy(Path(folder) / ".s.PGSQL.5432")
-    await proxy.start()
-    yield proxy
-    await proxy.stop()
 
 
 async def test_what_is_counted_while_the_database_is_away_is_written_when_it_is_back(
