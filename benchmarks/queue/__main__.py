@@ -184,6 +184,7 @@ def _split(_context: click.Context, _parameter: click.Parameter, value: str) -> 
 def main(*, rounds: int, systems: list[str], drain_limit_s: float, output: Path, **sizes: int) -> None:
     """Run, print and write."""
     logs.configure("error")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the loop has a handler of its own
     with running_server() as server:
         click.echo(
             f"Postgres {server.version()}, durable; Python {platform.python_version()}; "
@@ -194,6 +195,8 @@ def main(*, rounds: int, systems: list[str], drain_limit_s: float, output: Path,
             run = asyncio.run(measuring)
         except asyncio.CancelledError:
             raise click.Abort from None
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the server is stopped anyway
     run.results.write(output)
     click.echo(f"\n{run.results.table()}\n")
     for ratio in run.results.ratios():

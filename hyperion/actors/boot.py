@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -86,14 +87,18 @@ def run_with_database(settings: Settings) -> int:
 
 async def run_tree(settings: Settings, postgres: EmbeddedPostgres | None = None) -> int:
     """Bring the schema up to date and run the supervisor."""
+    loop = asyncio.get_running_loop()
     stop = Stop()
-    stop.watch(asyncio.get_running_loop())
-    async with Database(settings.database_url, name=f"supervisor {settings.node}", max_connections=3) as db:
-        if not await make_schema_current(settings, db, stop):
-            return 0
-        orphans = OrphanReaper(lambda: {fork_server.pid(), postgres.pid if postgres else None})
-        with orphans.watching(asyncio.get_running_loop()):
+    stop.watch(loop)
+    try:
+        async with Database(settings.database_url, name=f"supervisor {settings.node}", max_connections=3) as db:
+            if not await make_schema_current(settings, db, stop):
+                return 0
+            OrphanReaper(lambda: {fork_server.pid(), postgres.pid if postgres else None}).watch(loop)
             return await Supervisor(settings, db, stop, postgres=postgres).run()
+    finally:
+        # A loop closes its pipe for signals before it takes its handlers off; Python complains of one in between.
+        signal.set_wakeup_fd(-1)
 
 
 async def make_schema_current(settings: Settings, db: Database, stop: Stop) -> bool:

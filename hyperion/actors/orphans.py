@@ -5,7 +5,7 @@ import contextlib
 import ctypes
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing import resource_tracker
 
 import psutil
@@ -27,19 +27,10 @@ class OrphanReaper:
     def __init__(self, ours: Callable[[], set[int | None]]) -> None:
         self._ours = ours
 
-    @contextlib.contextmanager
-    def watching(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-        """Adopt orphaned descendants, as pid 1 does anyway, and reap whenever a child dies.
-
-        A loop that closes closes its pipe for signals before it takes its handlers off, so a child that
-        dies in between would be complained of on stderr. Ours is off by then.
-        """
+    def watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Adopt orphaned descendants, as pid 1 does anyway, and reap whenever a child dies."""
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
         loop.add_signal_handler(signal.SIGCHLD, self.reap)
-        try:
-            yield
-        finally:
-            loop.remove_signal_handler(signal.SIGCHLD)
 
     def reap(self) -> int:
         """Reap every dead orphan; return how many there were."""

@@ -35,6 +35,9 @@ _AWAY = (
     asyncpg.InternalClientError,
 )
 
+# A prepared statement is none any more: a migration changed what it returns, or somebody discarded it.
+_STALE = (asyncpg.InvalidCachedStatementError, asyncpg.InvalidSQLStatementNameError)
+
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
@@ -260,7 +263,10 @@ class HeldConnection:
             except asyncio.CancelledError:
                 self.drop()  # an answer may still be under way
                 raise
-            except (*_AWAY, asyncpg.InvalidCachedStatementError) as error:  # or a migration changed what it returns
+            except asyncpg.DataError:
+                self._statements.pop(query, None)  # a migration may have changed what it takes
+                raise
+            except (*_AWAY, *_STALE) as error:
                 if _is_ours(error):
                     raise
                 self.drop()
