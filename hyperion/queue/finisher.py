@@ -39,7 +39,7 @@ class Finisher:
         self._idle.set()
 
     async def open(self) -> None:
-        """Open the connection and plan the statement, that a first flush needs. Raises DatabaseUnavailable."""
+        """Open the connection and plan the statement, so that no flush waits for that. Raises DatabaseUnavailable."""
         await self._connection.fetch(SQL.finish, [], [], 0)
 
     def add(self, leases: Sequence[Lease]) -> None:
