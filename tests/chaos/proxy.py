@@ -52,8 +52,7 @@ class Proxy:
         """Take no more connections and cut those that are there."""
         self.refuse()
         self._flowing.set()
-        self.cut()
-        while self._links:
+        while self.cut():  # also those that were accepted before and come to be links only now
             await asyncio.sleep(0.01)
 
     async def mend(self) -> None:
